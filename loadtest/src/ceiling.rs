@@ -1,0 +1,2 @@
+//! The raw epoll ceiling.
+fn main() {}

@@ -1,0 +1,188 @@
+//! What the server was told to do, as plain data.
+//!
+//! [`Raw`](raw::Raw) is what was written; [`Config`] is what is meant, complete and in one unit per name. A
+//! `Config` that exists is sound in itself; whether this machine can hold it is `server::budget`'s question.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+pub mod raw;
+pub mod resolve;
+pub mod units;
+
+/// Everything that was decided before the first socket.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What cannot change without a restart.
+    pub fixed: Fixed,
+    /// Bounds on what one connection may use.
+    pub limits: Limits,
+}
+
+/// What cannot change without a restart.
+#[derive(Clone, Debug)]
+pub struct Fixed {
+    /// Where clients connect; never empty.
+    pub listen: Vec<Listen>,
+    /// Where health and metrics are served besides, or instead.
+    pub admin: Option<Listen>,
+    /// How many reactor threads; `None`: one per CPU available to the process.
+    pub reactors: Option<u32>,
+    /// Which reactor runs where.
+    pub pin: Pin,
+    /// The length of each listener's accept queue.
+    pub backlog: u32,
+    /// How many clients at once, over all reactors; `None`: as many as the descriptor limit can hold.
+    pub connections_max: Option<u32>,
+    /// Whether reactors get descriptor tables of their own.
+    pub descriptor_table: DescriptorTable,
+    /// The directory served at `/`.
+    pub root: Option<PathBuf>,
+    /// Which built-in endpoints the main listeners have.
+    pub endpoints: Endpoints,
+    /// Where a line per request goes.
+    pub access_log: AccessLog,
+    /// How access lines are written.
+    pub access_format: AccessFormat,
+    /// The least serious event that is told on stderr.
+    pub log_level: LogLevel,
+    /// What the `Server` field says; `None`: there is none.
+    pub server_name: Option<String>,
+    /// How long a drain may take, in milliseconds.
+    pub drain_ms_max: u32,
+    /// The size of a read buffer in bytes; at least `limits.head_bytes_max`.
+    pub buffer_bytes: u32,
+}
+
+/// An address to listen on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// IPv4 or IPv6.
+    Tcp(SocketAddr),
+    /// A path in the file system.
+    Unix(PathBuf),
+}
+
+/// Which reactor runs on which CPU.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pin {
+    /// The process's CPUs in turn.
+    Auto,
+    /// Wherever the kernel likes.
+    Off,
+    /// These CPUs in turn.
+    List(Vec<u32>),
+}
+
+/// Whether reactors get descriptor tables of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DescriptorTable {
+    /// Private where the kernel allows it, else shared.
+    Auto,
+    /// Private, or refuse to start.
+    Private,
+    /// One table for the process.
+    Shared,
+}
+
+/// Which built-in endpoints the main listeners have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Endpoints {
+    /// Welcome page, plaintext, json, echo, health, metrics.
+    All,
+    /// `/healthz` and `/readyz`.
+    Health,
+    /// None.
+    None,
+}
+
+/// Where a line per request goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccessLog {
+    /// Nowhere.
+    Off,
+    /// To standard error.
+    Stderr,
+    /// Appended to a file.
+    File(PathBuf),
+}
+
+/// How access lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccessFormat {
+    /// The combined log format that Apache and nginx share.
+    Combined,
+    /// One JSON object a line.
+    Json,
+}
+
+/// How serious an event is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// Something that was promised did not happen.
+    Error,
+    /// Something a careful operator would look at.
+    Warn,
+    /// The life of the process.
+    Info,
+    /// Why a connection or request was refused.
+    Debug,
+}
+
+/// Every bound on what one connection may use, with its unit in its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a request head, request line and final empty line included. Over it: 414 or 431.
+    pub head_bytes_max: u32,
+    /// Field lines of a request head, and of a trailer section. Over it: 431.
+    pub fields_max: u32,
+    /// Bytes of a request body, decoded. Over it: 413.
+    pub body_bytes_max: u64,
+    /// From the first byte of a head (or the accept) to its end; not renewed by bytes. Over it: 408.
+    pub head_ms_max: u32,
+    /// The span over which a body must keep up [`RATE_BYTES_PER_SECOND_MIN`](Limits::RATE_BYTES_PER_SECOND_MIN).
+    /// Below it: 408.
+    pub body_ms_max: u32,
+    /// Between requests. Over it: closed in silence.
+    pub idle_ms_max: u32,
+    /// The span over which an answer must be taken at the same least rate. Below it: reset.
+    pub write_ms_max: u32,
+    /// How long the rest of a refused client's input is read and thrown away.
+    pub linger_ms_max: u32,
+    /// Requests on one connection; the last answer says `Connection: close`.
+    pub requests_max: u32,
+    /// Answers queued on one connection before it stops being read.
+    pub output_bytes_high: u32,
+    /// Requests one connection may have answered in one turn before others have theirs.
+    pub requests_per_turn: u32,
+    /// Bytes one connection may read in one turn before others have theirs.
+    pub read_bytes_per_turn: u32,
+    /// Connections accepted by one listener in one turn.
+    pub accepts_per_turn: u32,
+}
+
+impl Limits {
+    /// The least rate of a body's bytes, either way. A drip of one byte per half second is 2 bytes/s; the slowest
+    /// link anybody serves is a thousand times that.
+    pub const RATE_BYTES_PER_SECOND_MIN: u64 = 240;
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            head_bytes_max: 16 * 1024,
+            fields_max: 100,
+            body_bytes_max: 1024 * 1024 * 1024,
+            head_ms_max: 10_000,
+            body_ms_max: 15_000,
+            idle_ms_max: 75_000,
+            write_ms_max: 30_000,
+            linger_ms_max: 3_000,
+            requests_max: u32::MAX,
+            output_bytes_high: 64 * 1024,
+            requests_per_turn: 32,
+            read_bytes_per_turn: 64 * 1024,
+            accepts_per_turn: 64,
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Status codes and their reason phrases (RFC 9110 section 15).
+
+use std::fmt;
+
+/// A status code of three digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Status(u16);
+
+impl Status {
+    /// Go on and send the body.
+    pub const CONTINUE: Status = Status(100);
+    /// Answered.
+    pub const OK: Status = Status(200);
+    /// Made.
+    pub const CREATED: Status = Status(201);
+    /// Done, and nothing to show for it.
+    pub const NO_CONTENT: Status = Status(204);
+    /// A part of the representation, as asked.
+    pub const PARTIAL_CONTENT: Status = Status(206);
+    /// Lives elsewhere, for good.
+    pub const MOVED_PERMANENTLY: Status = Status(301);
+    /// The client's copy is current.
+    pub const NOT_MODIFIED: Status = Status(304);
+    /// Lives elsewhere, for good; keep the method.
+    pub const PERMANENT_REDIRECT: Status = Status(308);
+    /// The request broke a rule of its grammar.
+    pub const BAD_REQUEST: Status = Status(400);
+    /// Not for this client.
+    pub const FORBIDDEN: Status = Status(403);
+    /// Nothing is here.
+    pub const NOT_FOUND: Status = Status(404);
+    /// Something is here, but not for this method; see `Allow`.
+    pub const METHOD_NOT_ALLOWED: Status = Status(405);
+    /// The client was too slow.
+    pub const REQUEST_TIMEOUT: Status = Status(408);
+    /// A condition of the request does not hold.
+    pub const PRECONDITION_FAILED: Status = Status(412);
+    /// The body is over the limit.
+    pub const CONTENT_TOO_LARGE: Status = Status(413);
+    /// The target is over the limit.
+    pub const URI_TOO_LONG: Status = Status(414);
+    /// No byte of the range asked for exists.
+    pub const RANGE_NOT_SATISFIABLE: Status = Status(416);
+    /// The expectation is not one we know.
+    pub const EXPECTATION_FAILED: Status = Status(417);
+    /// The head is over the limit.
+    pub const HEAD_TOO_LARGE: Status = Status(431);
+    /// Our fault.
+    pub const INTERNAL_SERVER_ERROR: Status = Status(500);
+    /// Nobody here knows this method or coding.
+    pub const NOT_IMPLEMENTED: Status = Status(501);
+    /// Full, or draining; try again later.
+    pub const SERVICE_UNAVAILABLE: Status = Status(503);
+    /// The answer did not come in time.
+    pub const GATEWAY_TIMEOUT: Status = Status(504);
+    /// A version of HTTP that is not spoken here.
+    pub const VERSION_NOT_SUPPORTED: Status = Status(505);
+
+    /// Every status this server may send, in rising order.
+    pub const ALL: [Status; 24] = [
+        Status::CONTINUE,
+        Status::OK,
+        Status::CREATED,
+        Status::NO_CONTENT,
+        Status::PARTIAL_CONTENT,
+        Status::MOVED_PERMANENTLY,
+        Status::NOT_MODIFIED,
+        Status::PERMANENT_REDIRECT,
+        Status::BAD_REQUEST,
+        Status::FORBIDDEN,
+        Status::NOT_FOUND,
+        Status::METHOD_NOT_ALLOWED,
+        Status::REQUEST_TIMEOUT,
+        Status::PRECONDITION_FAILED,
+        Status::CONTENT_TOO_LARGE,
+        Status::URI_TOO_LONG,
+        Status::RANGE_NOT_SATISFIABLE,
+        Status::EXPECTATION_FAILED,
+        Status::HEAD_TOO_LARGE,
+        Status::INTERNAL_SERVER_ERROR,
+        Status::NOT_IMPLEMENTED,
+        Status::SERVICE_UNAVAILABLE,
+        Status::GATEWAY_TIMEOUT,
+        Status::VERSION_NOT_SUPPORTED,
+    ];
+
+    /// The standard reason phrase; empty for a code that is not in [`Status::ALL`].
+    #[must_use]
+    pub const fn reason(self) -> &'static str {
+        match self.0 {
+            100 => "Continue",
+            200 => "OK",
+            201 => "Created",
+            204 => "No Content",
+            206 => "Partial Content",
+            301 => "Moved Permanently",
+            304 => "Not Modified",
+            308 => "Permanent Redirect",
+            400 => "Bad Request",
+            403 => "Forbidden",
+            404 => "Not Found",
+            405 => "Method Not Allowed",
+            408 => "Request Timeout",
+            412 => "Precondition Failed",
+            413 => "Content Too Large",
+            414 => "URI Too Long",
+            416 => "Range Not Satisfiable",
+            417 => "Expectation Failed",
+            431 => "Request Header Fields Too Large",
+            500 => "Internal Server Error",
+            501 => "Not Implemented",
+            503 => "Service Unavailable",
+            504 => "Gateway Timeout",
+            505 => "HTTP Version Not Supported",
+            _ => "",
+        }
+    }
+
+    /// The number.
+    #[must_use]
+    pub const fn code(self) -> u16 {
+        self.0
+    }
+
+    /// The hundreds: 2 for 204.
+    #[must_use]
+    pub const fn class(self) -> u16 {
+        self.0 / 100
+    }
+
+    /// Whether answers with this status end behind their head (RFC 9110 section 6.4.1).
+    #[must_use]
+    pub const fn is_bodiless(self) -> bool {
+        self.0 < 200 || self.0 == 204 || self.0 == 304
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} {}", self.0, self.reason())
+    }
+}
+
+impl fmt::Debug for Status {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_status_has_a_reason_and_three_digits() {
+        for status in Status::ALL {
+            assert!(!status.reason().is_empty());
+            assert!((100..600).contains(&status.code()));
+        }
+    }
+
+    #[test]
+    fn informational_204_and_304_have_no_body() {
+        let bodiless: Vec<u16> = Status::ALL.iter().filter(|s| s.is_bodiless()).map(|s| s.code()).collect();
+        assert_eq!(bodiless, [100, 204, 304]);
+    }
+}

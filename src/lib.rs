@@ -1,0 +1,3 @@
+//! myriapod
+pub mod config;
+pub mod http;
