@@ -1,3 +1,4 @@
 //! myriapod
+pub mod base;
 pub mod config;
 pub mod http;

@@ -9,7 +9,8 @@ mod request;
 mod response;
 mod status;
 
+pub use crate::base::write_queue::FileRange;
 pub use method::{Method, MethodSet};
 pub use request::{FIELDS_MAX, FieldSpan, Framing, HEAD_BYTES_MAX, HeadIndex, Request, Span, Version};
-pub use response::{Body, Fields, FileRange, Response};
+pub use response::{Body, Fields, Response};
 pub use status::Status;

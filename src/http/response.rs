@@ -3,8 +3,7 @@
 //! A static answer allocates nothing. Framing (`Content-Length`, chunks, `Connection`, `Date`, `Server`) is not
 //! here: the protocol writes it, so that no handler can get it wrong.
 
-use std::os::fd::OwnedFd;
-
+use crate::base::write_queue::FileRange;
 use crate::http::Status;
 
 /// An answer.
@@ -51,17 +50,6 @@ impl Body {
     pub fn is_empty(&self) -> bool {
         self.len() == Some(0)
     }
-}
-
-/// A part of an open file.
-#[derive(Debug)]
-pub struct FileRange {
-    /// The file, open for reading. Belongs to the thread that opened it.
-    pub file: OwnedFd,
-    /// The first byte to send.
-    pub offset: u64,
-    /// How many bytes to send.
-    pub len: u64,
 }
 
 /// Field lines, kept as they will be written.

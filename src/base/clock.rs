@@ -1,0 +1,174 @@
+//! One look at the time per turn, shared by everything that happens in it.
+//!
+//! Monotonic time drives every deadline; the wall clock is only for `Date` and logs, so a clock that is set does
+//! not time anybody out.
+
+use std::ops::Add;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// A moment in steps of [`Tick::MS`] since the clock was made.
+///
+/// Wraps after 497 days; moments are compared by their distance, so that wrapping is harmless as long as no
+/// deadline is more than 248 days away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tick(pub u32);
+
+impl Tick {
+    /// Milliseconds in one tick.
+    pub const MS: u32 = 10;
+
+    /// The first tick that is not before `ms` milliseconds from now.
+    #[must_use]
+    pub fn after_ms(self, ms: u32) -> Tick {
+        self + ms.div_ceil(Tick::MS)
+    }
+
+    /// Whether this moment is at or behind `due`.
+    #[must_use]
+    pub fn has_reached(self, due: Tick) -> bool {
+        self.0.wrapping_sub(due.0) as i32 >= 0
+    }
+
+    /// Ticks from `earlier` to here; 0 when it lies ahead.
+    #[must_use]
+    pub fn since(self, earlier: Tick) -> u32 {
+        (self.0.wrapping_sub(earlier.0) as i32).max(0) as u32
+    }
+}
+
+impl Add<u32> for Tick {
+    type Output = Tick;
+
+    fn add(self, ticks: u32) -> Tick {
+        Tick(self.0.wrapping_add(ticks))
+    }
+}
+
+/// The time of this turn, and the only place that asks for it.
+#[derive(Debug)]
+pub struct Clock {
+    source: Source,
+    now_ns: u64,
+}
+
+#[derive(Debug)]
+enum Source {
+    Machine {
+        origin: Instant,
+        wall_next_ns: u64,
+        wall_seconds: u64,
+    },
+    /// Simulated: moves only when told to.
+    Script {
+        ns: u64,
+    },
+}
+
+impl Clock {
+    /// The machine's clock.
+    #[must_use]
+    pub fn of_machine() -> Clock {
+        let source = Source::Machine { origin: Instant::now(), wall_next_ns: 0, wall_seconds: 0 };
+        Clock { source, now_ns: 0 }
+    }
+
+    /// A clock that stands still until [`advance_ms`](Clock::advance_ms), for simulations.
+    #[must_use]
+    pub fn scripted() -> Clock {
+        Clock { source: Source::Script { ns: 0 }, now_ns: 0 }
+    }
+
+    /// Moves a scripted clock. The machine's clock moves by itself.
+    pub fn advance_ms(&mut self, ms: u64) {
+        if let Source::Script { ns } = &mut self.source {
+            *ns += ms * 1_000_000;
+        }
+    }
+
+    /// Looks at the time: once at the start of a turn.
+    pub fn tick(&mut self) {
+        self.now_ns = self.precise_ns();
+    }
+
+    /// The moment of the last [`tick`](Clock::tick), in nanoseconds since the clock was made.
+    #[must_use]
+    pub fn now_ns(&self) -> u64 {
+        self.now_ns
+    }
+
+    /// The moment of the last [`tick`](Clock::tick).
+    #[must_use]
+    pub fn now(&self) -> Tick {
+        Tick((self.now_ns / (u64::from(Tick::MS) * 1_000_000)) as u32)
+    }
+
+    /// Looks again, for measuring how long something took.
+    #[must_use]
+    pub fn precise_ns(&self) -> u64 {
+        match &self.source {
+            Source::Machine { origin, .. } => origin.elapsed().as_nanos() as u64,
+            Source::Script { ns } => *ns,
+        }
+    }
+
+    /// The wall clock's seconds since 1970 when they have changed since the last call.
+    ///
+    /// Asks the system only when the second is due to turn, so most calls are one comparison.
+    pub fn second_turned(&mut self) -> Option<u64> {
+        match &mut self.source {
+            Source::Script { ns } => Some(*ns / 1_000_000_000),
+            Source::Machine { wall_next_ns, .. } if self.now_ns < *wall_next_ns => None,
+            Source::Machine { wall_next_ns, wall_seconds, .. } => {
+                let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                *wall_next_ns = self.now_ns + 1_000_000_000 - u64::from(wall.subsec_nanos());
+                let turned = *wall_seconds != wall.as_secs();
+                *wall_seconds = wall.as_secs();
+                turned.then_some(*wall_seconds)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deadlines_survive_the_wrap() {
+        let before = Tick(u32::MAX - 5);
+        let due = before.after_ms(200);
+        assert_eq!(due.0, 14);
+        assert!(!before.has_reached(due));
+        assert!(due.has_reached(due));
+        assert!((due + 1).has_reached(due));
+        assert_eq!(due.since(before), 20);
+        assert_eq!(before.since(due), 0);
+    }
+
+    #[test]
+    fn a_deadline_is_never_early() {
+        assert_eq!(Tick(0).after_ms(1), Tick(1));
+        assert_eq!(Tick(0).after_ms(10), Tick(1));
+        assert_eq!(Tick(0).after_ms(11), Tick(2));
+    }
+
+    #[test]
+    fn a_scripted_clock_moves_only_when_told() {
+        let mut clock = Clock::scripted();
+        clock.tick();
+        assert_eq!(clock.now(), Tick(0));
+        clock.advance_ms(1_500);
+        assert_eq!(clock.now(), Tick(0), "until the next tick");
+        clock.tick();
+        assert_eq!(clock.now(), Tick(150));
+        assert_eq!(clock.second_turned(), Some(1));
+    }
+
+    #[test]
+    fn the_second_is_told_once() {
+        let mut clock = Clock::of_machine();
+        clock.tick();
+        assert!(clock.second_turned().is_some());
+        assert_eq!(clock.second_turned(), None);
+    }
+}

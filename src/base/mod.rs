@@ -1,0 +1,10 @@
+//! Tools that know neither HTTP nor sockets: what could be published alone.
+//!
+//! Every other layer may use this one; it uses none.
+
+pub mod buffer;
+pub mod clock;
+pub mod pool;
+pub mod slots;
+pub mod wheel;
+pub mod write_queue;

@@ -1,0 +1,258 @@
+//! A coarse timer wheel over slot numbers: 8 bytes a slot, O(1) to arm and to disarm, nothing to allocate.
+//!
+//! ```text
+//!  heads   [ 0 | 1 | 2 | ... | BUCKETS - 1 ]     a bucket covers GRAIN ticks
+//!                |
+//!                v
+//!  links       slot 7 <-> slot 2 <-> slot 9      a doubly linked list through the slots' own links
+//! ```
+//! Lazy by design: a deadline that moves *later* need not touch the wheel. The owner stores it, and when the old entry
+//! fires, arms again. Deadlines beyond the horizon fire at the horizon and are armed again likewise. An entry never
+//! fires before its tick, and at most one grain after it. Who owns the time is not its business.
+
+use crate::base::clock::Tick;
+
+const BUCKETS: usize = 1024;
+/// Ticks in one bucket.
+const GRAIN: u32 = 8;
+/// No slot, or no bucket.
+const NONE: u32 = u32::MAX;
+/// Marks a `prev` that names the bucket whose head the slot is.
+const HEAD: u32 = 1 << 31;
+
+/// See the module.
+///
+/// Invariant: a slot is in at most one bucket; `occupied` has a bit for exactly the buckets with a head.
+pub struct Wheel {
+    heads: Box<[u32; BUCKETS]>,
+    occupied: [u64; BUCKETS / 64],
+    links: Vec<Link>,
+    /// The last bucket that was emptied, counted from the beginning of time; wraps with the ticks.
+    passed: u32,
+    armed: u32,
+}
+
+#[derive(Clone, Copy)]
+struct Link {
+    next: u32,
+    prev: u32,
+}
+
+impl Link {
+    const FREE: Link = Link { next: NONE, prev: NONE };
+}
+
+impl Wheel {
+    /// How far ahead an entry can lie; what is later fires here and is armed again.
+    pub const HORIZON_MS: u32 = (BUCKETS as u32 - 2) * GRAIN * Tick::MS;
+
+    /// A wheel for slots below `limit`, standing at `now`.
+    #[must_use]
+    pub fn with_limit(limit: u32, now: Tick) -> Wheel {
+        assert!(limit < HEAD, "slot numbers must leave the top bit free");
+        Wheel {
+            heads: Box::new([NONE; BUCKETS]),
+            occupied: [0; BUCKETS / 64],
+            links: Vec::with_capacity(limit as usize),
+            passed: now.0 / GRAIN,
+            armed: 0,
+        }
+    }
+
+    /// Arms the slot's entry, moving it if it is armed already.
+    pub fn arm(&mut self, slot: u32, at: Tick) {
+        self.disarm(slot);
+        if self.links.len() <= slot as usize {
+            self.links.resize(slot as usize + 1, Link::FREE);
+        }
+        let bucket = self.bucket_for(at);
+        let head = self.heads[bucket];
+        self.links[slot as usize] = Link { next: head, prev: HEAD | bucket as u32 };
+        if head != NONE {
+            self.links[head as usize].prev = slot;
+        }
+        self.heads[bucket] = slot;
+        self.occupied[bucket / 64] |= 1 << (bucket % 64);
+        self.armed += 1;
+    }
+
+    /// Takes the slot's entry out, if there is one.
+    pub fn disarm(&mut self, slot: u32) {
+        let Some(link) = self.links.get(slot as usize).copied() else { return };
+        if link.prev == NONE {
+            return;
+        }
+        if link.next != NONE {
+            self.links[link.next as usize].prev = link.prev;
+        }
+        if link.prev & HEAD == 0 {
+            self.links[link.prev as usize].next = link.next;
+        } else {
+            let bucket = (link.prev & !HEAD) as usize;
+            self.heads[bucket] = link.next;
+            if link.next == NONE {
+                self.occupied[bucket / 64] &= !(1 << (bucket % 64));
+            }
+        }
+        self.links[slot as usize] = Link::FREE;
+        self.armed -= 1;
+    }
+
+    /// Moves to `to` and appends every slot whose entry has come due. Its entry is gone: the owner arms again what
+    /// should live on.
+    pub fn advance(&mut self, to: Tick, due: &mut Vec<u32>) {
+        let last = to.0 / GRAIN;
+        // The bucket of `to` itself is not over yet: an entry in it may still lie ahead.
+        let steps = last.wrapping_sub(self.passed).saturating_sub(1) & (u32::MAX / GRAIN);
+        for _ in 0..steps.min(BUCKETS as u32) {
+            self.passed = self.passed.wrapping_add(1);
+            self.empty(self.passed as usize % BUCKETS, due);
+        }
+        if steps > BUCKETS as u32 {
+            self.passed = last.wrapping_sub(1);
+        }
+    }
+
+    /// When [`advance`](Wheel::advance) will next have something to say; `None` when nothing is armed.
+    #[must_use]
+    pub fn next(&self) -> Option<Tick> {
+        if self.armed == 0 {
+            return None;
+        }
+        let distance = (1..=BUCKETS as u32).find(|ahead| {
+            let bucket = self.passed.wrapping_add(*ahead) as usize % BUCKETS;
+            self.occupied[bucket / 64] & (1 << (bucket % 64)) != 0
+        })?;
+        Some(Tick(self.passed.wrapping_add(distance + 1).wrapping_mul(GRAIN)))
+    }
+
+    /// How many entries are armed.
+    #[must_use]
+    pub fn armed(&self) -> u32 {
+        self.armed
+    }
+
+    /// The bucket that is over at or after `at`, within the horizon.
+    fn bucket_for(&self, at: Tick) -> usize {
+        // Buckets are counted in 32 - log2(GRAIN) bits, so the distance's sign sits there too.
+        let ahead = (at.0 / GRAIN).wrapping_sub(self.passed).wrapping_mul(GRAIN) as i32 / GRAIN as i32;
+        let ahead = ahead.clamp(1, BUCKETS as i32 - 1) as u32;
+        self.passed.wrapping_add(ahead) as usize % BUCKETS
+    }
+
+    fn empty(&mut self, bucket: usize, due: &mut Vec<u32>) {
+        let mut slot = std::mem::replace(&mut self.heads[bucket], NONE);
+        self.occupied[bucket / 64] &= !(1 << (bucket % 64));
+        while slot != NONE {
+            due.push(slot);
+            self.armed -= 1;
+            slot = std::mem::replace(&mut self.links[slot as usize], Link::FREE).next;
+        }
+    }
+
+    /// Walks everything and panics if the invariant is broken.
+    #[cfg(test)]
+    fn validate(&self) {
+        let mut seen = 0;
+        for bucket in 0..BUCKETS {
+            let occupied = self.occupied[bucket / 64] & (1 << (bucket % 64)) != 0;
+            assert_eq!(occupied, self.heads[bucket] != NONE);
+            let (mut slot, mut prev) = (self.heads[bucket], HEAD | bucket as u32);
+            while slot != NONE {
+                assert_eq!(self.links[slot as usize].prev, prev);
+                (prev, slot) = (slot, self.links[slot as usize].next);
+                seen += 1;
+            }
+        }
+        assert_eq!(seen, self.armed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn due_at(wheel: &mut Wheel, to: Tick) -> Vec<u32> {
+        let mut due = Vec::new();
+        wheel.advance(to, &mut due);
+        wheel.validate();
+        due
+    }
+
+    #[test]
+    fn an_entry_fires_once_never_early_and_at_most_a_grain_late() {
+        let mut wheel = Wheel::with_limit(8, Tick(0));
+        wheel.arm(3, Tick(100));
+        assert_eq!(due_at(&mut wheel, Tick(100)), []);
+        assert_eq!(due_at(&mut wheel, Tick(100 + GRAIN)), [3]);
+        assert_eq!(due_at(&mut wheel, Tick(5000)), []);
+    }
+
+    #[test]
+    fn next_is_the_moment_at_which_advance_has_something() {
+        let mut wheel = Wheel::with_limit(8, Tick(0));
+        assert_eq!(wheel.next(), None);
+        wheel.arm(1, Tick(777));
+        let next = wheel.next().unwrap();
+        assert_eq!(due_at(&mut wheel, Tick(next.0 - 1)), []);
+        assert_eq!(due_at(&mut wheel, next), [1]);
+    }
+
+    #[test]
+    fn a_deadline_beyond_the_horizon_fires_at_the_horizon() {
+        let mut wheel = Wheel::with_limit(8, Tick(0));
+        wheel.arm(1, Tick(1_000_000));
+        assert_eq!(due_at(&mut wheel, Tick(Wheel::HORIZON_MS / Tick::MS + 2 * GRAIN)), [1]);
+    }
+
+    #[test]
+    fn a_long_sleep_empties_every_bucket() {
+        let mut wheel = Wheel::with_limit(8, Tick(0));
+        wheel.arm(1, Tick(50));
+        wheel.arm(2, Tick(4000));
+        assert_eq!(due_at(&mut wheel, Tick(10_000_000)), [1, 2]);
+        wheel.arm(1, Tick(10_000_050));
+        assert_eq!(due_at(&mut wheel, Tick(10_000_100)), [1]);
+    }
+
+    #[test]
+    fn entries_survive_the_wrap_of_the_ticks() {
+        let start = Tick(u32::MAX - 10 * GRAIN);
+        let mut wheel = Wheel::with_limit(8, start);
+        for round in 1..4 {
+            let now = start + round * 400;
+            due_at(&mut wheel, now);
+            wheel.arm(1, now + 100);
+            assert_eq!(due_at(&mut wheel, now + 99), [], "round {round}");
+            assert_eq!(due_at(&mut wheel, now + 100 + GRAIN), [1], "round {round}");
+        }
+    }
+
+    proptest! {
+        /// Against a plain map: nothing fires early, everything fires within a grain, disarmed entries never.
+        #[test]
+        fn agrees_with_a_map(steps in prop::collection::vec((0u32..20, 0u32..3000, 0u32..4), 1..200)) {
+            let mut wheel = Wheel::with_limit(20, Tick(0));
+            let mut model = std::collections::BTreeMap::new();
+            let mut now = 0;
+            for (slot, ticks, what) in steps {
+                match what {
+                    0 => { wheel.disarm(slot); model.remove(&slot); }
+                    1 | 2 => { wheel.arm(slot, Tick(now + ticks)); model.insert(slot, now + ticks); }
+                    _ => {
+                        now += ticks / 4;
+                        for slot in due_at(&mut wheel, Tick(now)) {
+                            let at = model.remove(&slot).expect("fired but not armed");
+                            prop_assert!(at <= now);
+                        }
+                        prop_assert!(model.values().all(|at| now < at + 2 * GRAIN));
+                    }
+                }
+                wheel.validate();
+                prop_assert_eq!(wheel.armed() as usize, model.len());
+            }
+        }
+    }
+}

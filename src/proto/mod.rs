@@ -1,0 +1,41 @@
+//! Sans-IO machines: bytes and limits in, bytes and events out.
+//!
+//! No sockets, no clock, no routes. The words every protocol speaks are here; each protocol has its own room.
+
+pub mod h1;
+mod violation;
+
+pub use violation::Violation;
+
+/// What came of looking at the input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Nothing can be done before more bytes come.
+    Starved,
+    /// A head is complete: the index describes it. Answer it before asking again.
+    Head,
+    /// So many bytes at the front of the input are body. Use and consume them before asking again.
+    Body(usize),
+    /// The body is complete. Told once, also for a request without one.
+    Whole,
+    /// The request is complete and its answer is not: the next one has to wait.
+    Waiting,
+    /// The answer was the last on this connection.
+    Over,
+}
+
+/// What a connection is waiting for, hence which deadline applies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Wait {
+    /// For the first byte of a request.
+    NextRequest,
+    /// For the rest of a head.
+    Head,
+    /// For the rest of a body.
+    Body,
+    /// For the peer to take what is queued.
+    Drain,
+    /// For the peer to go, after its last answer.
+    Linger,
+}
