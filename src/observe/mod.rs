@@ -1,0 +1,13 @@
+//! Counting and telling: what happened, for people and for monitoring.
+//!
+//! Counting costs a reactor a load and a store, never a locked instruction, because every number has one writer.
+//! Telling never makes a reactor wait: lines go through a bounded queue, and what does not fit is counted.
+//! Not here: what the labels mean (their owners hand them in), and who serves `/metrics` (`gateway`).
+
+pub mod exposition;
+mod histogram;
+pub mod log;
+mod tally;
+
+pub use histogram::{Histogram, Snapshot};
+pub use tally::{Answers, Counter, Family, Gauge, Tally};
