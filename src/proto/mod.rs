@@ -16,7 +16,7 @@ pub enum Progress {
     Head,
     /// So many bytes at the front of the input are body. Use and consume them before asking again.
     Body(usize),
-    /// The body is complete. Told once, also for a request without one.
+    /// The body is complete. Told once, and only for a request that has one.
     Whole,
     /// The request is complete and its answer is not: the next one has to wait.
     Waiting,

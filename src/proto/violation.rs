@@ -111,7 +111,9 @@ impl Violation {
         match self {
             Violation::BadVersion => Status::VERSION_NOT_SUPPORTED,
             Violation::ConnectRefused | Violation::UnknownCoding => Status::NOT_IMPLEMENTED,
-            Violation::TooManyFields | Violation::HeadTooLong | Violation::TrailerTooLong => Status::HEAD_TOO_LARGE,
+            Violation::TooManyFields | Violation::HeadTooLong | Violation::TrailerTooLong => {
+                Status::HEAD_TOO_LARGE
+            }
             Violation::TargetTooLong => Status::URI_TOO_LONG,
             Violation::BodyTooLarge => Status::CONTENT_TOO_LARGE,
             Violation::UnknownExpectation => Status::EXPECTATION_FAILED,

@@ -1,0 +1,181 @@
+//! Writing answers: status line, `Server`, `Date`, the handler's fields, framing.
+//!
+//! The lines that are the same for a whole second are written once a second, see [`Stamp`].
+
+use crate::http::date::HttpDate;
+use crate::http::{Fields, Status};
+
+/// What every answer of this second begins with.
+pub struct Stamp {
+    server: String,
+    second: Option<u64>,
+    /// Status line, `Server` and `Date` of a 200, ready to be copied.
+    ok: Vec<u8>,
+    /// `Server` and `Date`, for every other status.
+    lines: Vec<u8>,
+}
+
+impl Stamp {
+    /// A stamp that names the server so, or not at all. Must be [set](Stamp::set) before it is used.
+    #[must_use]
+    pub fn new(server: Option<&str>) -> Stamp {
+        let server = server.map(|name| format!("Server: {name}\r\n")).unwrap_or_default();
+        let mut stamp = Stamp { server, second: None, ok: Vec::new(), lines: Vec::new() };
+        stamp.set(0);
+        stamp
+    }
+
+    /// Writes the date anew; `second` counts from 1970.
+    pub fn set(&mut self, second: u64) {
+        if self.second == Some(second) {
+            return;
+        }
+        self.second = Some(second);
+        self.lines.clear();
+        self.lines.extend_from_slice(self.server.as_bytes());
+        self.lines.extend_from_slice(b"Date: ");
+        self.lines.extend_from_slice(HttpDate::at(second).as_bytes());
+        self.lines.extend_from_slice(b"\r\n");
+        self.ok.clear();
+        self.ok.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+        self.ok.extend_from_slice(&self.lines);
+    }
+
+    /// The second it was set to, counted from 1970.
+    #[must_use]
+    pub fn second(&self) -> u64 {
+        self.second.unwrap_or_default()
+    }
+}
+
+/// How the body of an answer is delimited (RFC 9112 section 6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delimiter {
+    /// The status forbids a body.
+    Nothing,
+    /// So many bytes.
+    Length(u64),
+    /// Chunks.
+    Chunks,
+}
+
+/// What an answer says about the connection (RFC 9112 section 9.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Connection {
+    /// It stays, and in HTTP/1.1 that goes without saying.
+    Stays,
+    /// It stays, and an HTTP/1.0 client must be told.
+    StaysSaid,
+    /// It ends behind this answer.
+    Ends,
+}
+
+/// Appends a whole head.
+#[inline]
+pub fn head(
+    out: &mut Vec<u8>,
+    stamp: &Stamp,
+    status: Status,
+    fields: &Fields,
+    delimiter: Delimiter,
+    connection: Connection,
+) {
+    if status == Status::OK {
+        out.extend_from_slice(&stamp.ok);
+    } else {
+        status_line(out, status);
+        out.extend_from_slice(&stamp.lines);
+    }
+    for lines in fields.lines() {
+        out.extend_from_slice(lines);
+    }
+    match delimiter {
+        Delimiter::Nothing => {}
+        Delimiter::Length(length) => {
+            out.extend_from_slice(b"Content-Length: ");
+            out.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
+        Delimiter::Chunks => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+    }
+    match connection {
+        Connection::Stays => {}
+        Connection::StaysSaid => out.extend_from_slice(b"Connection: keep-alive\r\n"),
+        Connection::Ends => out.extend_from_slice(b"Connection: close\r\n"),
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+fn status_line(out: &mut Vec<u8>, status: Status) {
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(itoa::Buffer::new().format(status.code()).as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(status.reason().as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends one chunk (RFC 9112 section 7.1). An empty one would end the body, so it is left out.
+pub fn chunk(out: &mut Vec<u8>, bytes: &[u8]) {
+    if bytes.is_empty() {
+        return;
+    }
+    let mut digits = [0; 16];
+    let mut at = digits.len();
+    let mut rest = bytes.len();
+    while rest > 0 {
+        at -= 1;
+        digits[at] = b"0123456789abcdef"[rest % 16];
+        rest /= 16;
+    }
+    out.extend_from_slice(&digits[at..]);
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(bytes);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// The end of a chunked body, without trailers.
+pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+/// The interim answer that asks for the body (RFC 9110 section 15.2.1).
+pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(status: Status, delimiter: Delimiter, connection: Connection) -> String {
+        let mut stamp = Stamp::new(Some("myriapod"));
+        stamp.set(784_111_777);
+        let mut out = Vec::new();
+        head(&mut out, &stamp, status, &Fields::fixed("X: y\r\n"), delimiter, connection);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_head_has_its_lines_in_order() {
+        let lines = "Server: myriapod\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nX: y\r\n";
+        let got = written(Status::OK, Delimiter::Length(13), Connection::Stays);
+        assert_eq!(got, format!("HTTP/1.1 200 OK\r\n{lines}Content-Length: 13\r\n\r\n"));
+        let got = written(Status::NOT_FOUND, Delimiter::Chunks, Connection::Ends);
+        assert_eq!(
+            got,
+            format!(
+                "HTTP/1.1 404 Not Found\r\n{lines}Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+            )
+        );
+        let got = written(Status::NO_CONTENT, Delimiter::Nothing, Connection::StaysSaid);
+        assert_eq!(got, format!("HTTP/1.1 204 No Content\r\n{lines}Connection: keep-alive\r\n\r\n"));
+    }
+
+    #[test]
+    fn the_server_can_stay_unnamed() {
+        assert!(!String::from_utf8(Stamp::new(None).ok).unwrap().contains("Server"));
+    }
+
+    #[test]
+    fn chunks_have_their_size_in_hexadecimal_and_are_never_empty() {
+        let mut out = Vec::new();
+        chunk(&mut out, &[b'x'; 26]);
+        chunk(&mut out, b"");
+        assert_eq!(out, [b"1a\r\n", &[b'x'; 26][..], b"\r\n"].concat());
+    }
+}

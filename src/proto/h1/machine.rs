@@ -1,0 +1,322 @@
+//! Server side of one HTTP/1 connection, as a machine over bytes.
+//!
+//! Bytes go in by [`receive`](Machine::receive), which tells what they are; answers go out by
+//! [`respond`](Machine::respond) or, piece by piece, by [`begin`](Machine::begin), [`more`](Machine::more) and
+//! [`finish`](Machine::finish). Answers leave in the order requests came; `Done, Done` always rolls on.
+//! No sockets, no clock, no routes: see `reactor::client` and `gateway`.
+
+use crate::base::buffer::ReadBuffer;
+use crate::base::write_queue::WriteQueue;
+use crate::config::Limits;
+use crate::http::{Body, Fields, Framing, HeadIndex, Method, Response, Status, Version};
+use crate::proto::h1::body::{BodyDecoder, Piece};
+use crate::proto::h1::encode::{self, Connection, Delimiter, Stamp};
+use crate::proto::h1::head::{self, HeadScan};
+use crate::proto::{Progress, Violation, Wait};
+
+/// Bytes of a body nobody wants that are read and dropped, so that the connection can go on.
+const DISCARDED_MAX: u64 = 64 * 1024;
+/// Empty lines before a request that are ignored (RFC 9112 section 2.2 asks for one).
+const EMPTY_LINES_MAX: u8 = 8;
+
+/// See the module.
+///
+/// Invariant: (recv, send) is a pair of the table in `proto::h1`.
+#[derive(Debug)]
+pub struct Machine {
+    recv: Recv,
+    send: Send,
+    number: u32,
+    persistent: bool,
+    head_only: bool,
+    version: Version,
+    owes_continue: bool,
+}
+
+#[derive(Debug)]
+enum Recv {
+    /// A head is to come, or arriving.
+    Head { scan: HeadScan, empty_lines: u8 },
+    /// A body is arriving that somebody wants.
+    Body(BodyDecoder),
+    /// A body is arriving that nobody wants; so much of it is put up with.
+    Unwanted { body: BodyDecoder, patience: u64 },
+    /// The request is complete.
+    Done,
+}
+
+const FRESH: Recv = Recv::Head { scan: HeadScan::NEW, empty_lines: 0 };
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Send {
+    /// There is no request to answer.
+    Idle,
+    /// A head was told; its answer has not begun.
+    Awaited,
+    /// An answer is being sent piece by piece.
+    Body(Delimiter),
+    /// The answer is complete.
+    Done,
+}
+
+impl Machine {
+    /// A machine whose next exchange has that number.
+    #[must_use]
+    pub fn new(number: u32) -> Machine {
+        Machine {
+            recv: FRESH,
+            send: Send::Idle,
+            number,
+            persistent: true,
+            head_only: false,
+            version: Version::Http11,
+            owes_continue: false,
+        }
+    }
+
+    /// Looks at the input and tells what is next. After [`Progress::Head`], `index` describes the front of the input
+    /// and the caller consumes `index.head_len` bytes when it has read them.
+    ///
+    /// # Errors
+    /// The rule the peer broke. Only [`refuse`](Machine::refuse) may follow.
+    #[inline]
+    pub fn receive(
+        &mut self,
+        input: &mut ReadBuffer,
+        index: &mut HeadIndex,
+        limits: &Limits,
+    ) -> Result<Progress, Violation> {
+        if matches!((&self.recv, self.send), (Recv::Done, Send::Done)) {
+            if !self.persistent {
+                return Ok(Progress::Over);
+            }
+            self.roll_on();
+        }
+        match &mut self.recv {
+            Recv::Head { .. } => self.receive_head(input, index, limits),
+            Recv::Body(body) => match body.next(input, limits)? {
+                Piece::Starved => Ok(Progress::Starved),
+                Piece::Bytes(count) => Ok(Progress::Body(count)),
+                Piece::End => {
+                    self.recv = Recv::Done;
+                    Ok(Progress::Whole)
+                }
+            },
+            Recv::Unwanted { .. } => self.drop_unwanted(input, index, limits),
+            Recv::Done => Ok(Progress::Waiting),
+        }
+    }
+
+    /// Asks for the body, if the client waits to be asked (RFC 9110 section 10.1.1).
+    pub fn ask_for_body(&mut self, out: &mut WriteQueue) {
+        if std::mem::take(&mut self.owes_continue) {
+            out.copy(encode::CONTINUE);
+        }
+    }
+
+    /// Writes a whole answer. `keep`: whether the server is willing to keep the connection. Returns the bytes of
+    /// body that will be sent.
+    ///
+    /// [`Body::Reflect`] has no bytes of its own: the caller gathers them, or uses [`begin`](Machine::begin).
+    #[inline]
+    pub fn respond(&mut self, response: Response, keep: bool, stamp: &Stamp, out: &mut WriteQueue) -> u64 {
+        self.leave_body();
+        let length = response.body.len().unwrap_or(0);
+        let delimiter =
+            if response.status.is_bodiless() { Delimiter::Nothing } else { Delimiter::Length(length) };
+        self.write_head(response.status, &response.fields, delimiter, keep, stamp, out);
+        self.send = Send::Done;
+        if self.head_only || delimiter == Delimiter::Nothing {
+            return 0;
+        }
+        match response.body {
+            Body::Empty | Body::Reflect => {}
+            Body::Static(bytes) => out.share(bytes),
+            Body::Owned(bytes) => out.own(bytes),
+            Body::File(range) => out.file(range),
+        }
+        length
+    }
+
+    /// Begins an answer whose body follows by [`more`](Machine::more), of that length or in chunks.
+    pub fn begin(
+        &mut self,
+        status: Status,
+        fields: &Fields,
+        length: Option<u64>,
+        keep: bool,
+        stamp: &Stamp,
+        out: &mut WriteQueue,
+    ) {
+        let delimiter = length.map_or(Delimiter::Chunks, Delimiter::Length);
+        debug_assert!(delimiter != Delimiter::Chunks || self.version == Version::Http11);
+        self.write_head(status, fields, delimiter, keep, stamp, out);
+        self.send = Send::Body(delimiter);
+    }
+
+    /// Sends a piece of the body that was [begun](Machine::begin).
+    pub fn more(&mut self, bytes: &[u8], out: &mut WriteQueue) {
+        match self.send {
+            Send::Body(Delimiter::Chunks) => out.write(|text| encode::chunk(text, bytes)),
+            Send::Body(Delimiter::Length(_)) => out.copy(bytes),
+            _ => debug_assert!(false, "more of a body that was not begun"),
+        }
+    }
+
+    /// Ends the body that was [begun](Machine::begin).
+    pub fn finish(&mut self, out: &mut WriteQueue) {
+        debug_assert!(matches!(self.send, Send::Body(_)));
+        if self.send == Send::Body(Delimiter::Chunks) {
+            out.copy(encode::LAST_CHUNK);
+        }
+        self.send = Send::Done;
+    }
+
+    /// Answers a broken rule and ends the connection. `false`: an answer had begun, so all that can be done is to
+    /// cut it short, which the client sees by its framing.
+    pub fn refuse(&mut self, violation: Violation, stamp: &Stamp, out: &mut WriteQueue) -> bool {
+        let may_answer = matches!(self.send, Send::Idle | Send::Awaited);
+        self.recv = Recv::Done;
+        if may_answer {
+            self.respond(Response::plain(violation.status()), false, stamp, out);
+        }
+        self.persistent = false;
+        self.send = Send::Done;
+        may_answer
+    }
+
+    /// What it waits for, given whether input is left.
+    #[must_use]
+    pub fn wait(&self, has_input: bool) -> Wait {
+        match self.recv {
+            Recv::Head { .. } if !has_input => Wait::NextRequest,
+            Recv::Head { .. } => Wait::Head,
+            Recv::Body(_) | Recv::Unwanted { .. } => Wait::Body,
+            Recv::Done => Wait::Drain,
+        }
+    }
+
+    /// Whether it stands between two requests.
+    #[must_use]
+    pub fn is_between_requests(&self) -> bool {
+        match (&self.recv, self.send) {
+            (Recv::Head { .. }, _) => true,
+            (Recv::Done, Send::Done) => self.persistent,
+            _ => false,
+        }
+    }
+
+    /// Whether an answer is awaited or under way.
+    #[must_use]
+    pub fn is_answering(&self) -> bool {
+        matches!(self.send, Send::Awaited | Send::Body(_))
+    }
+
+    /// Of the exchange now open, or to come next; never reused on this connection.
+    #[must_use]
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
+    fn roll_on(&mut self) {
+        self.recv = FRESH;
+        self.send = Send::Idle;
+        self.number = self.number.wrapping_add(1);
+    }
+
+    #[inline]
+    fn receive_head(
+        &mut self,
+        input: &mut ReadBuffer,
+        index: &mut HeadIndex,
+        limits: &Limits,
+    ) -> Result<Progress, Violation> {
+        let Recv::Head { scan, empty_lines } = &mut self.recv else { return Ok(Progress::Waiting) };
+        loop {
+            match head::empty_line(input.unread())? {
+                Some(0) if input.is_empty() => return Ok(Progress::Starved),
+                Some(0) => break,
+                None => return Ok(Progress::Starved),
+                Some(_) if *empty_lines == EMPTY_LINES_MAX => return Err(Violation::BadRequestLine),
+                Some(len) => {
+                    *empty_lines += 1;
+                    input.consume(len);
+                }
+            }
+        }
+        if head::read(input.unread(), scan, index, limits)?.is_none() {
+            return Ok(Progress::Starved);
+        }
+        self.open_exchange(index, limits);
+        Ok(Progress::Head)
+    }
+
+    #[inline]
+    fn open_exchange(&mut self, index: &HeadIndex, limits: &Limits) {
+        self.send = Send::Awaited;
+        self.persistent = index.persistent;
+        self.head_only = index.method == Method::Head;
+        self.version = index.version;
+        self.owes_continue = index.expects_continue;
+        self.recv = match index.framing {
+            Framing::None => Recv::Done,
+            framing => Recv::Body(BodyDecoder::new(framing, limits)),
+        };
+    }
+
+    /// Reads on over a body that was answered without being wanted, so that what follows it is found.
+    fn drop_unwanted(
+        &mut self,
+        input: &mut ReadBuffer,
+        index: &mut HeadIndex,
+        limits: &Limits,
+    ) -> Result<Progress, Violation> {
+        while let Recv::Unwanted { body, patience } = &mut self.recv {
+            match body.next(input, limits)? {
+                Piece::Starved => return Ok(Progress::Starved),
+                Piece::Bytes(count) if count as u64 <= *patience => {
+                    *patience -= count as u64;
+                    input.consume(count);
+                }
+                Piece::Bytes(_) => {
+                    self.persistent = false;
+                    self.recv = Recv::Done;
+                }
+                Piece::End => self.recv = Recv::Done,
+            }
+        }
+        self.receive(input, index, limits)
+    }
+
+    /// Nobody wants the rest of the body: put up with a little, or end the connection behind the answer.
+    #[inline]
+    fn leave_body(&mut self) {
+        let Recv::Body(body) = &self.recv else { return };
+        let is_short = body.left().is_none_or(|left| left <= DISCARDED_MAX);
+        // A client that was not asked for its body may send it or not (RFC 9110 section 10.1.1): what follows is anyone's guess.
+        self.persistent &= is_short && !self.owes_continue;
+        self.recv = match self.persistent {
+            true => Recv::Unwanted { body: *body, patience: DISCARDED_MAX },
+            false => Recv::Done,
+        };
+    }
+
+    #[inline]
+    fn write_head(
+        &mut self,
+        status: Status,
+        fields: &Fields,
+        delimiter: Delimiter,
+        keep: bool,
+        stamp: &Stamp,
+        out: &mut WriteQueue,
+    ) {
+        self.persistent &= keep;
+        let connection = match (self.persistent, self.version) {
+            (true, Version::Http11) => Connection::Stays,
+            (true, Version::Http10) => Connection::StaysSaid,
+            (false, _) => Connection::Ends,
+        };
+        out.write(|text| encode::head(text, stamp, status, fields, delimiter, connection));
+    }
+}

@@ -1,0 +1,18 @@
+//! HTTP/1.0 and HTTP/1.1, server side (RFC 9112).
+//!
+//! ```text
+//!  Recv:  Head --> Body --> Done          legal pairs (checked after each call in debug builds)
+//!           \________________^             (Head, Idle)          between requests, or a head arriving
+//!  Send:  Idle -> Awaited -> Body -> Done  (Body, Awaited)       collecting a body before answering
+//!                    \_________________^   (Body, Body|Done)     streaming up; an early answer
+//!                                          (Done, Awaited|Body)  answering
+//! ```
+//! `Done, Done` always rolls on: to the next head, or to the end of the connection.
+
+pub mod body;
+pub mod encode;
+pub mod head;
+pub mod machine;
+
+pub use encode::Stamp;
+pub use machine::Machine;
