@@ -1,0 +1,101 @@
+//! All that a connection may touch besides itself, and what comes of driving it.
+
+use crate::base::buffer::ReadBuffer;
+use crate::base::clock::Clock;
+use crate::base::pool::Pool;
+use crate::config::{AccessFormat, Limits};
+use crate::gateway::Gateway;
+use crate::http::HeadIndex;
+use crate::observe::Tally;
+use crate::observe::log::AccessLines;
+use crate::proto::h1::Stamp;
+use crate::reactor::client::Busy;
+
+/// Public fields, so that borrows stay apart.
+pub(super) struct Turn<'a> {
+    pub clock: &'a Clock,
+    pub stamp: &'a Stamp,
+    pub limits: &'a Limits,
+    /// One gateway for each kind of listener.
+    pub gateways: &'a [Gateway],
+    pub pool: &'a mut Pool<Busy>,
+    pub buffer_bytes: u32,
+    pub index: &'a mut HeadIndex,
+    pub tally: &'a Tally,
+    pub access: Option<(&'a mut AccessLines, AccessFormat)>,
+    /// Whether the server is on its way out: answers end their connections, idle ones are closed.
+    pub draining: bool,
+}
+
+impl Turn<'_> {
+    /// A workplace for a connection that has something to do; `None` when all are lent.
+    pub fn lend(&mut self, number: u32) -> Option<Box<Busy>> {
+        let size = self.buffer_bytes;
+        let mut busy = self.pool.lend(|| Busy::new(ReadBuffer::with_size(size)))?;
+        busy.open(number);
+        Some(busy)
+    }
+}
+
+/// What comes of driving a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Nothing to do before something happens; a reason to wake and a deadline are set.
+    Park,
+    /// Its share of this turn is used up, not its work.
+    Again,
+    /// It has bytes to read and no buffer to read them into.
+    Thirsty,
+    /// It is over.
+    Close(CloseReason),
+}
+
+/// Why a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum CloseReason {
+    /// Answered, and one side had asked for the end.
+    Finished,
+    /// The peer left between requests.
+    PeerClosed,
+    /// The peer left in the middle of a request.
+    PeerCut,
+    /// The peer, or the way to it, broke.
+    PeerReset,
+    /// A rule was broken; the answer said which.
+    Refused,
+    /// No request within the idle timeout.
+    IdleTimeout,
+    /// A head or body came too slowly.
+    ReadTimeout,
+    /// The answer was not taken at the least rate.
+    WriteTimeout,
+    /// The server is draining and the connection was idle.
+    Drained,
+    /// The drain's time was up.
+    DrainCut,
+    /// A file was shorter than its announced length.
+    Truncated,
+    /// The kernel had no memory to watch it with.
+    Exhausted,
+}
+
+impl CloseReason {
+    /// The labels, in the order of the enum, for metrics.
+    pub const LABELS: [&'static str; 12] = [
+        "finished",
+        "peer_closed",
+        "peer_cut",
+        "peer_reset",
+        "refused",
+        "idle_timeout",
+        "read_timeout",
+        "write_timeout",
+        "drained",
+        "drain_cut",
+        "truncated",
+        "exhausted",
+    ];
+}
+
+const _: () = assert!(CloseReason::Exhausted as usize + 1 == CloseReason::LABELS.len());
