@@ -1,3 +1,4 @@
 //! myriapod
 pub mod config;
+pub mod gateway;
 pub mod http;
