@@ -294,7 +294,7 @@ fn what_may_not_be_read_is_403() {
     let folder = Folder::new("unreadable");
     let file = folder.write("shut.txt", "shut");
     folder.write("dark/index.html", "light");
-    fs::set_permissions(&file, PermissionsExt::from_mode(0)).unwrap();
+    fs::set_permissions(&file, PermissionsExt::from_mode(0o000)).unwrap();
     fs::set_permissions(folder.path.join("root/dark"), PermissionsExt::from_mode(0o711)).unwrap();
     std::thread::scope(|scope| {
         scope.spawn(|| {
