@@ -1,6 +1,7 @@
 //! myriapod
 pub mod base;
 pub mod config;
+pub mod gateway;
 pub mod http;
 pub mod observe;
 pub mod proto;

@@ -1,7 +1,7 @@
 //! Dates as HTTP writes them.
 //!
-//! An [`HttpDate`] is made once a second and copied into every answer; making one allocates nothing. [`parse`]
-//! reads the three formats of RFC 9110 section 5.6.7. No clock here: seconds come in as a number.
+//! An [`HttpDate`] is made once a second and copied into every answer; making one allocates nothing.
+//! [`parse`] reads the three formats of RFC 9110 section 5.6.7. No clock here: seconds come in as a number.
 
 use std::fmt;
 use std::time::UNIX_EPOCH;
@@ -68,16 +68,16 @@ impl fmt::Debug for HttpDate {
     }
 }
 
-/// Reads a date in any of the three formats a recipient must know, as Unix seconds. `None` for what is no date,
-/// or lies before 1970.
+/// Reads a date in any of the three formats a recipient must know, as Unix seconds. `None` for what is no
+/// date, or lies before 1970.
 #[must_use]
 pub fn parse(text: &[u8]) -> Option<u64> {
     let date = httpdate::parse_http_date(std::str::from_utf8(text).ok()?).ok()?;
     Some(date.duration_since(UNIX_EPOCH).ok()?.as_secs())
 }
 
-/// Year, month and day of a count of days since 1970-01-01, with the year thought to begin in March, so that the
-/// leap day comes last (the proleptic Gregorian calendar in eras of 400 years).
+/// Year, month and day of a count of days since 1970-01-01. The year is thought to begin in March, so that
+/// the leap day comes last; the calendar repeats after an era of 400 years.
 fn civil(days: u64) -> (u64, u64, u64) {
     const DAYS_FROM_YEAR_0: u64 = 719_468;
     const DAYS_AN_ERA: u64 = 146_097;

@@ -114,7 +114,7 @@ pub fn encoded(path: &str) -> String {
     out
 }
 
-/// Whether a look at each byte and its neighbour finds nothing to do. Never true for a path that is not plain.
+/// Whether a look at each byte and its neighbour finds nothing to do. Never true for what is not plain.
 fn is_plain(raw: &[u8]) -> bool {
     // No branch within the loop: every request passes here, and most paths are plain to their last byte.
     let mut odd = 0;
