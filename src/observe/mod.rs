@@ -4,10 +4,14 @@
 //! Telling never makes a reactor wait: lines go through a bounded queue, and what does not fit is counted.
 //! Not here: what the labels mean (their owners hand them in), and who serves `/metrics` (`gateway`).
 
+pub mod calendar;
 pub mod exposition;
 mod histogram;
+mod limiter;
 pub mod log;
+mod sink;
 mod tally;
+mod teller;
 
 pub use histogram::{Histogram, Snapshot};
 pub use tally::{Answers, Counter, Family, Gauge, Tally};
