@@ -3,12 +3,13 @@
 use crate::base::buffer::ReadBuffer;
 use crate::base::clock::Clock;
 use crate::base::pool::Pool;
-use crate::config::{AccessFormat, Limits};
+use crate::config::Limits;
 use crate::gateway::Gateway;
 use crate::http::HeadIndex;
 use crate::observe::Tally;
-use crate::observe::log::AccessLines;
+use crate::observe::log::Log;
 use crate::proto::h1::Stamp;
+use crate::reactor::access::Access;
 use crate::reactor::client::Busy;
 
 /// Public fields, so that borrows stay apart.
@@ -22,7 +23,9 @@ pub(super) struct Turn<'a> {
     pub buffer_bytes: u32,
     pub index: &'a mut HeadIndex,
     pub tally: &'a Tally,
-    pub access: Option<(&'a mut AccessLines, AccessFormat)>,
+    /// Where access lines go, if they go anywhere.
+    pub access: Option<&'a mut Access>,
+    pub log: &'a Log,
     /// Whether the server is on its way out: answers end their connections, idle ones are closed.
     pub draining: bool,
 }

@@ -1,0 +1,119 @@
+//! A request's own body on its way back to the client.
+//!
+//! A small body is gathered first, so that one that turns out malformed or too large is refused with a status and
+//! not with half an answer. A larger one is sent on as it comes: reading stops while the client does not take it
+//! back, so memory stays bounded whatever the body's length.
+
+use crate::base::clock::Clock;
+use crate::base::write_queue::WriteQueue;
+use crate::http::{Fields, Framing, Method, Request, Response, Status};
+use crate::proto::h1::Machine;
+use crate::reactor::access::AccessNote;
+use crate::reactor::stream::Stream;
+use crate::reactor::turn::Turn;
+
+/// Bytes gathered before the answer begins.
+const HELD_BYTES_MAX: usize = 32 * 1024;
+
+/// See the module. Reused by one request after the other, so that it allocates nothing in the steady state.
+#[derive(Default)]
+pub(super) struct Reflection {
+    stage: Stage,
+    held: Vec<u8>,
+    fields: Fields,
+    status: Option<Status>,
+    length: Option<u64>,
+    method: Option<Method>,
+    keep: bool,
+    began_ns: u64,
+    sent: u64,
+    pub(super) note: AccessNote,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Stage {
+    /// No body is under way.
+    #[default]
+    Closed,
+    /// Gathered, the answer not begun.
+    Holding,
+    /// Passed on as it comes.
+    Streaming,
+}
+
+impl Reflection {
+    /// A head has come whose body is to go back.
+    pub(super) fn open<S: Stream>(
+        &mut self,
+        response: Response,
+        request: &Request<'_>,
+        keep: bool,
+        stream: &S,
+        clock: &Clock,
+        is_logged: bool,
+    ) {
+        debug_assert_eq!(self.stage, Stage::Closed);
+        self.stage = Stage::Holding;
+        self.status = Some(response.status);
+        self.fields = response.fields;
+        self.method = Some(request.method());
+        self.length = match request.framing() {
+            Framing::Length(length) => Some(length),
+            Framing::None | Framing::Chunked => None,
+        };
+        self.keep = keep;
+        self.began_ns = clock.now_ns();
+        self.sent = 0;
+        if is_logged {
+            self.note.keep(request, stream);
+        }
+    }
+
+    /// Bytes of the body have come.
+    pub(super) fn piece(&mut self, bytes: &[u8], machine: &mut Machine, out: &mut WriteQueue, turn: &Turn<'_>) {
+        match self.stage {
+            Stage::Holding if self.held.len() + bytes.len() <= HELD_BYTES_MAX => self.held.extend_from_slice(bytes),
+            Stage::Holding => {
+                self.begin(self.length, machine, out, turn);
+                machine.more(bytes, out);
+                self.sent += bytes.len() as u64;
+            }
+            Stage::Streaming => {
+                machine.more(bytes, out);
+                self.sent += bytes.len() as u64;
+            }
+            Stage::Closed => debug_assert!(false, "a body that nobody wants"),
+        }
+    }
+
+    /// The body is complete.
+    pub(super) fn whole(&mut self, machine: &mut Machine, out: &mut WriteQueue, turn: &mut Turn<'_>) {
+        if self.stage == Stage::Holding {
+            self.begin(Some(self.held.len() as u64), machine, out, turn);
+        }
+        machine.finish(out);
+        let (Some(status), Some(method)) = (self.status, self.method) else { return };
+        turn.tally.answers.add(method as usize, status.code(), 1);
+        turn.tally.latency.record(turn.clock.precise_ns().saturating_sub(self.began_ns), 1);
+        if let Some(access) = &mut turn.access {
+            access.write_note(&self.note, status, self.sent, self.began_ns, turn.clock, turn.stamp);
+        }
+        self.clear();
+    }
+
+    /// Forgets everything, and memory that a large body needed.
+    pub(super) fn clear(&mut self) {
+        self.stage = Stage::Closed;
+        self.held.clear();
+        self.note.clear();
+    }
+
+    fn begin(&mut self, length: Option<u64>, machine: &mut Machine, out: &mut WriteQueue, turn: &Turn<'_>) {
+        let Some(status) = self.status else { return };
+        machine.begin(status, &self.fields, length, self.keep && !turn.draining, turn.stamp, out);
+        machine.more(&self.held, out);
+        self.sent = self.held.len() as u64;
+        self.held.clear();
+        self.stage = Stage::Streaming;
+    }
+}
