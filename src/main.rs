@@ -1,2 +1,64 @@
-//! The binary.
-fn main() {}
+//! The binary: parse, resolve, serve; every failure is one line with its fix and an exit code.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::iter;
+use std::process::ExitCode;
+
+use myriapod::cli;
+use myriapod::config::{Config, DescriptorTable};
+use myriapod::server::budget::{Budget, Tables};
+use myriapod::server::host::Host;
+use myriapod::server::start_error::StartError;
+
+/// The operator wrote something that cannot be; the same code that a mistyped flag has.
+const MISTAKEN: u8 = 2;
+/// What was meant cannot be done here.
+const FAILED: u8 = 1;
+
+fn main() -> ExitCode {
+    let parsed = match cli::parse(std::env::args_os()) {
+        Ok(parsed) => parsed,
+        Err(error) => error.exit(),
+    };
+    let config = match parsed.raw.resolve() {
+        Ok(config) => config,
+        Err(mistakes) => return refuse(mistakes, MISTAKEN),
+    };
+    match parsed.check {
+        true => check(&config),
+        false => ExitCode::SUCCESS,
+    }
+}
+
+fn refuse<T: fmt::Display>(reasons: impl IntoIterator<Item = T>, code: u8) -> ExitCode {
+    for reason in reasons {
+        eprintln!("myriapod: error: {reason}");
+    }
+    ExitCode::from(code)
+}
+
+/// Prints the settings in force as `name = value`, what they come to on this machine as comments, and refuses what
+/// it cannot hold.
+fn check(config: &Config) -> ExitCode {
+    let mut page: String = config.describe().iter().map(|setting| format!("{setting}\n")).collect();
+    let planned = plan(config);
+    if let Ok(budget) = &planned {
+        page.push_str(&format!("# {budget}\n"));
+    }
+    // Whoever stops listening half-way, as `head` does, has seen enough.
+    let _ = io::stdout().write_all(page.as_bytes());
+    match planned {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(error) => refuse(iter::once(error), FAILED),
+    }
+}
+
+fn plan(config: &Config) -> Result<Budget, StartError> {
+    let host = Host::measure().raised();
+    let tables = match config.fixed.descriptor_table {
+        DescriptorTable::Shared => Tables::Shared,
+        DescriptorTable::Auto | DescriptorTable::Private => Tables::Private,
+    };
+    Ok(Budget::new(&host, config, tables, config.fixed.reactors.unwrap_or(host.cpus))?)
+}

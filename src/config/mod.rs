@@ -1,17 +1,24 @@
 //! What the server was told to do, as plain data.
 //!
-//! [`Raw`](raw::Raw) is what was written; [`Config`] is what is meant, complete and in one unit per name. A
+//! [`Raw`] is what was written; [`Config`] is what is meant, complete and in one unit per name. A
 //! `Config` that exists is sound in itself; whether this machine can hold it is `server::budget`'s question.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+mod describe;
 pub mod raw;
 pub mod resolve;
 pub mod units;
+mod values;
+
+pub use describe::Setting;
+pub use raw::{Raw, Written};
+pub use resolve::ConfigError;
+pub use values::cpus_text;
 
 /// Everything that was decided before the first socket.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
     /// What cannot change without a restart.
     pub fixed: Fixed,
@@ -20,7 +27,7 @@ pub struct Config {
 }
 
 /// What cannot change without a restart.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fixed {
     /// Where clients connect; never empty.
     pub listen: Vec<Listen>,
@@ -52,6 +59,30 @@ pub struct Fixed {
     pub drain_ms_max: u32,
     /// The size of a read buffer in bytes; at least `limits.head_bytes_max`.
     pub buffer_bytes: u32,
+}
+
+impl Default for Fixed {
+    fn default() -> Fixed {
+        Fixed {
+            // Loopback: a server somebody tries out is not to be reached by strangers.
+            listen: vec![Listen::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)))],
+            admin: None,
+            reactors: None,
+            pin: Pin::Auto,
+            // The kernel cuts it down to net.core.somaxconn.
+            backlog: 65_535,
+            connections_max: None,
+            descriptor_table: DescriptorTable::Auto,
+            root: None,
+            endpoints: Endpoints::All,
+            access_log: AccessLog::Off,
+            access_format: AccessFormat::Combined,
+            log_level: LogLevel::Info,
+            server_name: Some(String::from("myriapod")),
+            drain_ms_max: 30_000,
+            buffer_bytes: 16 * 1024,
+        }
+    }
 }
 
 /// An address to listen on.

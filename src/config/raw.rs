@@ -1,1 +1,149 @@
-//! raw
+//! Settings as they were written, before anybody asked what they mean.
+//!
+//! Each value remembers where it stood, so that a mistake can be named there. A setting has one name: `idle-timeout`
+//! is `--idle-timeout` on the command line and `MYRIAPOD_IDLE_TIMEOUT` in the environment.
+//! No defaults and no checks here: see [`resolve`](super::resolve).
+
+use std::ffi::OsString;
+use std::fmt;
+
+/// A value and where it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// The value itself; paths need not be UTF-8.
+    pub text: OsString,
+    /// Where it stood.
+    pub place: Place,
+}
+
+/// Where a value was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// After its flag.
+    Flag,
+    /// In its environment variable.
+    Environment,
+    /// On the command line without a flag.
+    Argument,
+}
+
+impl Written {
+    /// A value that followed its flag.
+    pub fn flag(text: impl Into<OsString>) -> Written {
+        Written { text: text.into(), place: Place::Flag }
+    }
+
+    /// A value of an environment variable.
+    pub fn environment(text: impl Into<OsString>) -> Written {
+        Written { text: text.into(), place: Place::Environment }
+    }
+
+    /// A value that stood alone.
+    pub fn argument(text: impl Into<OsString>) -> Written {
+        Written { text: text.into(), place: Place::Argument }
+    }
+
+    /// The value together with its place, as the operator would type it: `--idle-timeout 10x`.
+    pub(super) fn shown(&self, name: &str) -> String {
+        let text = OneLine(&self.text.to_string_lossy()).to_string();
+        match self.place {
+            Place::Flag => format!("--{name} {text}"),
+            Place::Environment => format!("{}={text}", environment_name(name)),
+            Place::Argument => text,
+        }
+    }
+}
+
+/// The environment variable of a setting: `MYRIAPOD_IDLE_TIMEOUT` for `idle-timeout`.
+pub fn environment_name(name: &str) -> String {
+    format!("MYRIAPOD_{}", name.replace('-', "_").to_ascii_uppercase())
+}
+
+/// Text that may hold anything, shown in one line; emptiness is shown as `''`.
+struct OneLine<'a>(&'a str);
+
+impl fmt::Display for OneLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("''");
+        }
+        for c in self.0.chars() {
+            match c.is_control() {
+                true => write!(f, "{}", c.escape_default())?,
+                false => write!(f, "{c}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Every setting as written; `None` or empty where nothing was.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Raw {
+    /// `[DIR]`, which means `--root DIR`.
+    pub dir: Option<Written>,
+    /// `--root`
+    pub root: Option<Written>,
+    /// `--listen`, each.
+    pub listen: Vec<Written>,
+    /// `--admin`
+    pub admin: Option<Written>,
+    /// `--backlog`
+    pub backlog: Option<Written>,
+    /// `--endpoints`
+    pub endpoints: Option<Written>,
+    /// `--server-header`
+    pub server_header: Option<Written>,
+    /// `--reactors`
+    pub reactors: Option<Written>,
+    /// `--pin`
+    pub pin: Option<Written>,
+    /// `--fd-table`
+    pub fd_table: Option<Written>,
+    /// `--max-connections`
+    pub max_connections: Option<Written>,
+    /// `--max-head`
+    pub max_head: Option<Written>,
+    /// `--max-headers`
+    pub max_headers: Option<Written>,
+    /// `--max-body`
+    pub max_body: Option<Written>,
+    /// `--keep-alive-requests`
+    pub keep_alive_requests: Option<Written>,
+    /// `--buffer-size`
+    pub buffer_size: Option<Written>,
+    /// `--head-timeout`
+    pub head_timeout: Option<Written>,
+    /// `--body-timeout`
+    pub body_timeout: Option<Written>,
+    /// `--idle-timeout`
+    pub idle_timeout: Option<Written>,
+    /// `--write-timeout`
+    pub write_timeout: Option<Written>,
+    /// `--drain-timeout`
+    pub drain_timeout: Option<Written>,
+    /// `--access-log`
+    pub access_log: Option<Written>,
+    /// `--access-log-format`
+    pub access_log_format: Option<Written>,
+    /// `--log-level`
+    pub log_level: Option<Written>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_shown_where_it_was_written() {
+        assert_eq!(Written::flag("10x").shown("idle-timeout"), "--idle-timeout 10x");
+        assert_eq!(Written::environment("10x").shown("idle-timeout"), "MYRIAPOD_IDLE_TIMEOUT=10x");
+        assert_eq!(Written::argument("site").shown("root"), "site");
+    }
+
+    #[test]
+    fn a_value_is_shown_in_one_line() {
+        assert_eq!(Written::flag("a\nb\u{1b}[1m").shown("root"), "--root a\\nb\\u{1b}[1m");
+        assert_eq!(Written::flag("").shown("root"), "--root ''");
+    }
+}

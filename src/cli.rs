@@ -1,0 +1,367 @@
+//! The command line: each flag's name, environment variable, help and default, in one place.
+//!
+//! A flag overrules its variable, and an empty variable counts as not set. Values are taken as they are written:
+//! what they mean is decided in [`config::resolve`](crate::config::resolve), which sees all mistakes at once.
+//! The defaults shown here are those of [`Config`](crate::config::Config); a test holds the two together.
+
+use std::ffi::OsString;
+
+use clap::builder::FalseyValueParser;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
+
+use crate::config::{Raw, Written};
+
+/// A well-formed command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parsed {
+    /// Every setting as written.
+    pub raw: Raw,
+    /// Whether only to look at the settings, and not to serve.
+    pub check: bool,
+}
+
+/// Reads a command line, whose first word is the program's name, and the environment.
+///
+/// An error may also be the wish for help or the version; [`clap::Error::exit`] knows.
+pub fn parse(words: impl IntoIterator<Item = impl Into<OsString>>) -> Result<Parsed, clap::Error> {
+    let words: Vec<OsString> = words.into_iter().map(Into::into).collect();
+    let matches = command(is_brief(&words)).try_get_matches_from(words)?;
+    let flags = Flags::from_arg_matches(&matches)?;
+    Ok(Parsed { check: flags.check, raw: raw(flags, &matches) })
+}
+
+/// `-h` is a page to glance at; the variables' names follow a rule, which it tells instead.
+fn command(brief: bool) -> clap::Command {
+    Flags::command().mut_args(|arg| arg.hide_env(brief).hide_env_values(true))
+}
+
+fn is_brief(words: &[OsString]) -> bool {
+    words.iter().any(|word| word == "-h")
+}
+
+/// An epoll-level HTTP server: one pinned reactor per core, nothing spent on an idle connection.
+///
+/// Without arguments it serves a welcome page and a few endpoints on 127.0.0.1:8080; with a directory, its files.
+#[derive(Parser)]
+#[command(name = "myriapod", version, max_term_width = 100, after_help = AFTER_HELP, after_long_help = AFTER_LONG_HELP)]
+struct Flags {
+    /// The directory to serve at /, like --root
+    #[arg(value_name = "DIR")]
+    dir: Option<OsString>,
+
+    /// Where clients connect: HOST:PORT, :PORT, PORT, unix:PATH
+    ///
+    /// HOST is an IPv4 or [IPv6] address. :PORT listens on every IPv4 interface, PORT alone on 127.0.0.1, and port 0
+    /// takes a free one. Several addresses are given by several flags, or separated by commas.
+    #[arg(
+        long,
+        env = "MYRIAPOD_LISTEN",
+        value_name = "ADDR",
+        value_delimiter = ',',
+        help_heading = "Listening"
+    )]
+    #[arg(default_value = "127.0.0.1:8080")]
+    listen: Vec<OsString>,
+
+    /// Serve health and metrics on an address of their own
+    ///
+    /// Best one that strangers cannot reach. Takes the same forms as --listen.
+    #[arg(long, env = "MYRIAPOD_ADMIN", value_name = "ADDR", help_heading = "Listening")]
+    admin: Option<OsString>,
+
+    /// Clients that may wait to be accepted, per listener
+    ///
+    /// The kernel cuts this down to net.core.somaxconn.
+    #[arg(long, env = "MYRIAPOD_BACKLOG", value_name = "COUNT", help_heading = "Listening")]
+    #[arg(default_value = "65535")]
+    backlog: Option<OsString>,
+
+    /// Reactor threads; auto: one per available CPU
+    ///
+    /// Available to the process, that is, by affinity and CPU quota. May exceed the number of CPUs.
+    #[arg(long, env = "MYRIAPOD_REACTORS", value_name = "COUNT", help_heading = "Reactors")]
+    #[arg(default_value = "auto")]
+    reactors: Option<OsString>,
+
+    /// CPUs to pin reactors to: auto, off, or a list like 0,2-3
+    ///
+    /// Reactors take the CPUs of the list in turn; auto means every CPU available to the process.
+    #[arg(long, env = "MYRIAPOD_PIN", value_name = "CPUS", help_heading = "Reactors")]
+    #[arg(default_value = "auto")]
+    pin: Option<OsString>,
+
+    /// Descriptor tables: auto, private or shared
+    ///
+    /// With a private table each, system calls are cheaper and the descriptor limit holds per reactor; auto means
+    /// private where the kernel allows it.
+    #[arg(long, env = "MYRIAPOD_FD_TABLE", value_name = "KIND", help_heading = "Reactors")]
+    #[arg(default_value = "auto")]
+    fd_table: Option<OsString>,
+
+    /// Connections at once; auto: what the limits hold
+    ///
+    /// Over all reactors; the limits are those of descriptors and memory. Beyond it clients wait in the backlog. The banner shows what auto comes to.
+    #[arg(long, env = "MYRIAPOD_MAX_CONNECTIONS", value_name = "COUNT", help_heading = "Limits")]
+    #[arg(default_value = "auto")]
+    max_connections: Option<OsString>,
+
+    /// Bytes of a request head, up to 64k; then 414, 431
+    #[arg(long, env = "MYRIAPOD_MAX_HEAD", value_name = "SIZE", help_heading = "Limits")]
+    #[arg(default_value = "16k")]
+    max_head: Option<OsString>,
+
+    /// Fields of a request head, up to 128; then 431
+    #[arg(long, env = "MYRIAPOD_MAX_HEADERS", value_name = "COUNT", help_heading = "Limits")]
+    #[arg(default_value = "100")]
+    max_headers: Option<OsString>,
+
+    /// Bytes of a request body, decoded; then 413
+    #[arg(long, env = "MYRIAPOD_MAX_BODY", value_name = "SIZE", help_heading = "Limits")]
+    #[arg(default_value = "1g")]
+    max_body: Option<OsString>,
+
+    /// Requests per connection, or unlimited
+    #[arg(long, env = "MYRIAPOD_KEEP_ALIVE_REQUESTS", value_name = "COUNT", help_heading = "Limits")]
+    #[arg(default_value = "unlimited")]
+    keep_alive_requests: Option<OsString>,
+
+    /// Bytes of a read buffer, at least --max-head
+    ///
+    /// Each busy connection has one. An idle connection has none. Follows --max-head when only that is raised.
+    #[arg(long, env = "MYRIAPOD_BUFFER_SIZE", value_name = "SIZE", help_heading = "Limits")]
+    #[arg(default_value = "16k")]
+    buffer_size: Option<OsString>,
+
+    /// How long a request head may take; then 408
+    ///
+    /// From its first byte to its end, not renewed by bytes that arrive. A client that connects and says nothing has as long.
+    #[arg(long, env = "MYRIAPOD_HEAD_TIMEOUT", value_name = "TIME", help_heading = "Timeouts")]
+    #[arg(default_value = "10s")]
+    head_timeout: Option<OsString>,
+
+    /// How long a body may crawl; then 408
+    ///
+    /// The span over which it must keep up 240 bytes/s: a least rate and not just silence: a drip of one byte per half second is given up.
+    #[arg(long, env = "MYRIAPOD_BODY_TIMEOUT", value_name = "TIME", help_heading = "Timeouts")]
+    #[arg(default_value = "15s")]
+    body_timeout: Option<OsString>,
+
+    /// How long a connection may rest; then it is closed
+    #[arg(long, env = "MYRIAPOD_IDLE_TIMEOUT", value_name = "TIME", help_heading = "Timeouts")]
+    #[arg(default_value = "75s")]
+    idle_timeout: Option<OsString>,
+
+    /// How long an answer may be left lying; then a reset
+    ///
+    /// The span over which the client must take it at 240 bytes/s.
+    #[arg(long, env = "MYRIAPOD_WRITE_TIMEOUT", value_name = "TIME", help_heading = "Timeouts")]
+    #[arg(default_value = "30s")]
+    write_timeout: Option<OsString>,
+
+    /// How long requests may go on after SIGTERM, SIGINT
+    ///
+    /// A second signal ends at once.
+    #[arg(long, env = "MYRIAPOD_DRAIN_TIMEOUT", value_name = "TIME", help_heading = "Timeouts")]
+    #[arg(default_value = "30s")]
+    drain_timeout: Option<OsString>,
+
+    /// The directory to serve at /, instead of the welcome page
+    #[arg(long, env = "MYRIAPOD_ROOT", value_name = "DIR", help_heading = "Files and endpoints")]
+    root: Option<OsString>,
+
+    /// all, health or none [default: all; with a root: health]
+    ///
+    /// Built-in endpoints. all: /, /plaintext, /json, /echo, /healthz, /readyz and /metrics; health: /healthz and /readyz. An existing
+    /// file comes before a built-in endpoint of the same name.
+    #[arg(long, env = "MYRIAPOD_ENDPOINTS", value_name = "WHICH", help_heading = "Files and endpoints")]
+    endpoints: Option<OsString>,
+
+    /// What the Server field says: on, off, or a text
+    #[arg(long, env = "MYRIAPOD_SERVER_HEADER", value_name = "TEXT", help_heading = "Files and endpoints")]
+    #[arg(default_value = "on")]
+    server_header: Option<OsString>,
+
+    /// A line per request: off, stderr or a file
+    ///
+    /// Lines that cannot be written in time are dropped and counted; requests never wait for them.
+    #[arg(long, env = "MYRIAPOD_ACCESS_LOG", value_name = "FILE", help_heading = "Logging")]
+    #[arg(default_value = "off")]
+    access_log: Option<OsString>,
+
+    /// How lines are written: combined or json
+    #[arg(long, env = "MYRIAPOD_ACCESS_LOG_FORMAT", value_name = "FORMAT", help_heading = "Logging")]
+    #[arg(default_value = "combined")]
+    access_log_format: Option<OsString>,
+
+    /// What to tell on stderr: error, warn, info or debug
+    #[arg(long, env = "MYRIAPOD_LOG_LEVEL", value_name = "LEVEL", help_heading = "Logging")]
+    #[arg(default_value = "info")]
+    log_level: Option<OsString>,
+
+    /// Validate the settings, print them, and exit
+    #[arg(long, env = "MYRIAPOD_CHECK", value_parser = FalseyValueParser::new(), help_heading = "Checks")]
+    check: bool,
+}
+
+const AFTER_HELP: &str = "\
+TIME is 500ms, 30s, 2m or 1h, and a bare number is seconds; SIZE is 512, 16k, 1m or 1g.
+--idle-timeout is also MYRIAPOD_IDLE_TIMEOUT in the environment, and so are the others; a flag overrules it.
+--help tells more.";
+
+const AFTER_LONG_HELP: &str = "\
+TIME is 500ms, 30s, 2m or 1h, and a bare number is seconds; SIZE is 512, 16k, 1m or 1g, in powers of 1024.
+A flag overrules its environment variable; an empty variable counts as not set.
+
+Examples:
+  myriapod                              a welcome page on http://127.0.0.1:8080
+  myriapod ./site --listen :80          the files under ./site, to everybody
+  myriapod --reactors 1 --pin 0         one reactor on CPU 0, to measure
+  myriapod --max-connections 1000000 --check
+                                        what the machine lacks for a million";
+
+fn raw(flags: Flags, matches: &ArgMatches) -> Raw {
+    let written = |name: &str, text: Option<OsString>| placed(matches, name, text).into_iter().next();
+    Raw {
+        dir: flags.dir.map(Written::argument),
+        root: written("root", flags.root),
+        listen: placed(matches, "listen", flags.listen),
+        admin: written("admin", flags.admin),
+        backlog: written("backlog", flags.backlog),
+        endpoints: written("endpoints", flags.endpoints),
+        server_header: written("server_header", flags.server_header),
+        reactors: written("reactors", flags.reactors),
+        pin: written("pin", flags.pin),
+        fd_table: written("fd_table", flags.fd_table),
+        max_connections: written("max_connections", flags.max_connections),
+        max_head: written("max_head", flags.max_head),
+        max_headers: written("max_headers", flags.max_headers),
+        max_body: written("max_body", flags.max_body),
+        keep_alive_requests: written("keep_alive_requests", flags.keep_alive_requests),
+        buffer_size: written("buffer_size", flags.buffer_size),
+        head_timeout: written("head_timeout", flags.head_timeout),
+        body_timeout: written("body_timeout", flags.body_timeout),
+        idle_timeout: written("idle_timeout", flags.idle_timeout),
+        write_timeout: written("write_timeout", flags.write_timeout),
+        drain_timeout: written("drain_timeout", flags.drain_timeout),
+        access_log: written("access_log", flags.access_log),
+        access_log_format: written("access_log_format", flags.access_log_format),
+        log_level: written("log_level", flags.log_level),
+    }
+}
+
+/// The values of a flag with their place. Its default was written by nobody, and an empty variable is what
+/// templates make of "not set".
+fn placed(matches: &ArgMatches, name: &str, texts: impl IntoIterator<Item = OsString>) -> Vec<Written> {
+    let texts = texts.into_iter();
+    match matches.value_source(name) {
+        Some(ValueSource::CommandLine) => texts.map(Written::flag).collect(),
+        Some(ValueSource::EnvVariable) => {
+            texts.filter(|text| !text.is_empty()).map(Written::environment).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::iter;
+
+    use super::*;
+    use crate::config::{Config, raw::environment_name};
+
+    fn parsed(words: &[&str]) -> Parsed {
+        parse(iter::once("myriapod").chain(words.iter().copied())).expect("well-formed")
+    }
+
+    fn complaint(words: &[&str]) -> String {
+        parse(iter::once("myriapod").chain(words.iter().copied())).expect_err("not well-formed").to_string()
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Flags::command().debug_assert();
+    }
+
+    #[test]
+    fn nothing_said_is_nothing_written() {
+        assert_eq!(parsed(&[]), Parsed { raw: Raw::default(), check: false });
+    }
+
+    #[test]
+    fn values_arrive_as_written() {
+        let raw = parsed(&["--idle-timeout", "10x", "--max-head=", "site", "--root", "other"]).raw;
+        assert_eq!(raw.idle_timeout, Some(Written::flag("10x")));
+        assert_eq!(raw.max_head, Some(Written::flag("")));
+        assert_eq!(raw.dir, Some(Written::argument("site")));
+        assert_eq!(raw.root, Some(Written::flag("other")));
+    }
+
+    #[test]
+    fn addresses_add_up() {
+        let raw = parsed(&["--listen", "1,2", "--listen", "unix:a"]).raw;
+        assert_eq!(raw.listen, [Written::flag("1"), Written::flag("2"), Written::flag("unix:a")]);
+    }
+
+    #[test]
+    fn every_setting_can_be_given_as_it_is_described() {
+        let mut config = Config::default();
+        config.fixed.admin = config.fixed.listen.pop();
+        config.fixed.listen = vec![crate::config::Listen::Unix("a".into())];
+        config.fixed.root = Some("/".into());
+        let words: Vec<String> = config
+            .describe()
+            .into_iter()
+            .map(|setting| format!("--{}={}", setting.name, setting.value.unwrap()))
+            .collect();
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        assert_eq!(parsed(&words).raw.resolve(), Ok(config));
+    }
+
+    #[test]
+    fn defaults_shown_are_defaults_meant() {
+        let command = Flags::command();
+        for setting in Config::default().describe() {
+            let arg = command.get_arguments().find(|arg| arg.get_long() == Some(setting.name));
+            let shown =
+                arg.expect(setting.name).get_default_values().first().map(|text| text.to_str().unwrap());
+            if setting.name != "endpoints" {
+                assert_eq!(shown, setting.value.as_deref(), "--{}", setting.name);
+            }
+        }
+    }
+
+    #[test]
+    fn every_flag_has_its_variable_and_its_group() {
+        for arg in Flags::command().get_arguments() {
+            let Some(name) = arg.get_long() else { continue };
+            assert_eq!(
+                arg.get_env().and_then(|env| env.to_str()),
+                Some(&*environment_name(name)),
+                "--{name}"
+            );
+            assert!(arg.get_help_heading().is_some(), "--{name}");
+        }
+    }
+
+    #[test]
+    fn slips_are_put_right() {
+        assert!(complaint(&["--idel-timeout", "3"]).contains("--idle-timeout"));
+        assert!(complaint(&["--idle-timeout"]).contains("a value is required"));
+        assert!(complaint(&["--root", "a", "--root", "b"]).contains("cannot be used multiple times"));
+        assert!(complaint(&["a", "b"]).contains("unexpected argument 'b'"));
+    }
+
+    #[test]
+    fn help_is_short_or_long() {
+        let (short, long) = (complaint(&["-h"]), complaint(&["--help"]));
+        assert!(short.lines().count() < 60 && short.contains("[default: 75s]"), "{short}");
+        assert!(long.contains("[env: MYRIAPOD_IDLE_TIMEOUT]") && long.contains("[default: 75s]"), "{long}");
+        for group in
+            ["Listening", "Reactors", "Limits", "Timeouts", "Files and endpoints", "Logging", "Checks"]
+        {
+            assert!(short.contains(&format!("{group}:")) && long.contains(&format!("{group}:")), "{group}");
+        }
+        assert!(complaint(&["--version"]).starts_with("myriapod "));
+    }
+}

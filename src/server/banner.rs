@@ -1,0 +1,270 @@
+//! What is told when the server is ready: at most a dozen lines, each worth its place.
+//!
+//! A pure function of what was decided; no colours, so that it reads the same in a log.
+//! What went wrong is told by [`start_error`](super::start_error).
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::config::units::size_about;
+use crate::config::{Config, Endpoints, Listen, Pin, cpus_text};
+
+use super::budget::{Bound, Budget, Tables};
+
+/// A banner never has more lines than this.
+pub const LINES_MAX: usize = 12;
+/// Lines of a list before it is cut short.
+const ADDRESSES_MAX: usize = 3;
+
+/// What a banner is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Banner<'a> {
+    /// The version of the program.
+    pub version: &'a str,
+    /// The settings.
+    pub config: &'a Config,
+    /// The sums.
+    pub budget: &'a Budget,
+    /// Addresses as they were bound, with the ports the kernel chose.
+    pub listen: &'a [Listen],
+    /// The admin address as it was bound.
+    pub admin: Option<&'a Listen>,
+    /// The CPU of each reactor that is pinned.
+    pub cpus: &'a [u32],
+    /// What else the operator should know, most important first.
+    pub notes: &'a [String],
+    /// From the start of the process.
+    pub ready_ms: u64,
+}
+
+impl Banner<'_> {
+    /// The lines, each ended.
+    pub fn text(&self) -> String {
+        let mut lines =
+            vec![format!("myriapod {} · ready in {} ms", self.version, self.ready_ms), String::new()];
+        lines.extend(self.addresses());
+        lines.extend(
+            self.admin
+                .map(|admin| row("admin", format_args!("{}/metrics", reach(admin).trim_end_matches('/')))),
+        );
+        lines.push(row("reactors", self.reactors()));
+        lines.push(row("descriptors", self.descriptors()));
+        lines.push(row("connections", self.connections()));
+        lines.push(row("memory", self.memory()));
+        lines.push(row("serving", self.serving()));
+        // A note may be about a fault; a hint is for those who have none.
+        lines.extend(self.notes.iter().map(|note| row("note", note)));
+        lines.extend(self.hint().map(|hint| row("try", hint)));
+        lines.truncate(LINES_MAX);
+        lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect()
+    }
+
+    fn addresses(&self) -> Vec<String> {
+        let fits = match self.listen.len() {
+            count if count > ADDRESSES_MAX => ADDRESSES_MAX - 1,
+            count => count,
+        };
+        let mut lines: Vec<String> =
+            self.listen[..fits].iter().map(|listen| row("", reach(listen))).collect();
+        if self.listen.len() > fits {
+            lines.push(row("", format_args!("and {} more", self.listen.len() - fits)));
+        }
+        if let Some(first) = self.listen.first() {
+            lines[0] = row("listening", reach(first));
+        }
+        lines
+    }
+
+    fn reactors(&self) -> String {
+        let count = self.budget.reactors;
+        let mut cpus = self.cpus.to_vec();
+        cpus.sort_unstable();
+        cpus.dedup();
+        match (&self.config.fixed.pin, cpus.as_slice()) {
+            (Pin::Off, _) | (_, []) => format!("{count}, not pinned"),
+            (_, [cpu]) => format!("{count}, pinned to CPU {cpu}"),
+            (_, cpus) => format!("{count}, pinned to CPUs {}", cpus_text(cpus)),
+        }
+    }
+
+    fn descriptors(&self) -> String {
+        let Budget { tables, reactors, descriptors_limit, reserved, .. } = self.budget;
+        let kept = reserved.total();
+        match tables {
+            Tables::Private if *reactors > 1 => {
+                format!("{descriptors_limit} in each of {reactors} private tables, {kept} of them kept back")
+            }
+            Tables::Private => format!("{descriptors_limit} in a private table, {kept} of them kept back"),
+            Tables::Shared => format!("{descriptors_limit} in one shared table, {kept} of them kept back"),
+        }
+    }
+
+    fn connections(&self) -> String {
+        let why = match self.budget.bound {
+            Bound::Asked => "by --max-connections",
+            Bound::Descriptors => "by the descriptor limit",
+            Bound::Memory => "by memory",
+            Bound::Index => "by design",
+        };
+        format!("at most {} at once, {why}", grouped(self.budget.connections_max))
+    }
+
+    fn memory(&self) -> String {
+        let Budget {
+            memory_idle_bytes: idle, memory_busy_bytes: busy, memory_available_bytes: there, ..
+        } = *self.budget;
+        let there = match there {
+            u64::MAX => String::new(),
+            there => format!(", {} there", size_about(there)),
+        };
+        format!("{} with all of them idle, {} with all busy{there}", size_about(idle), size_about(busy))
+    }
+
+    fn serving(&self) -> String {
+        let fixed = &self.config.fixed;
+        let built_in = match fixed.endpoints {
+            Endpoints::All => "/plaintext /json /echo /healthz /readyz /metrics",
+            Endpoints::Health => "/healthz /readyz",
+            Endpoints::None => "no endpoints",
+        };
+        match &fixed.root {
+            Some(root) => format!("{} at /, and {built_in}", root.display()),
+            None if fixed.endpoints == Endpoints::All => format!("/ {built_in}"),
+            None => String::from(built_in),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        let fixed = &self.config.fixed;
+        let path = match fixed.endpoints {
+            _ if fixed.root.is_some() => "",
+            Endpoints::All => "plaintext",
+            Endpoints::Health => "healthz",
+            Endpoints::None => return None,
+        };
+        Some(match self.listen.first()? {
+            Listen::Tcp(address) => format!("curl {}{path}", url(*address)),
+            Listen::Unix(socket) => {
+                format!("curl --unix-socket {} http://localhost/{path}", socket.display())
+            }
+        })
+    }
+}
+
+fn row(name: &str, value: impl std::fmt::Display) -> String {
+    format!("  {name:<11}  {value}")
+}
+
+/// How a client gets there.
+fn reach(listen: &Listen) -> String {
+    match listen {
+        Listen::Tcp(address) if address.ip().is_unspecified() => {
+            format!("{} (every interface, {address})", url(*address))
+        }
+        Listen::Tcp(address) => url(*address),
+        Listen::Unix(_) => listen.to_string(),
+    }
+}
+
+fn url(address: SocketAddr) -> String {
+    let host = match address.ip() {
+        ip if ip.is_unspecified() => String::from("localhost"),
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
+    };
+    match address.port() {
+        80 => format!("http://{host}/"),
+        port => format!("http://{host}:{port}/"),
+    }
+}
+
+/// `1 048 576`: digits in threes.
+fn grouped(count: u32) -> String {
+    let digits = count.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(' ');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::host::Host;
+    use super::*;
+
+    const HOST: Host = Host {
+        descriptors_soft: 20_000,
+        descriptors_hard: 20_000,
+        nr_open: 1 << 20,
+        memory_available_bytes: 8 << 30,
+        cpus: 2,
+    };
+
+    fn text(config: &Config, admin: Option<&Listen>, notes: &[String]) -> String {
+        let budget = Budget::new(&HOST, config, Tables::Private, 2).expect("room");
+        let listen = &config.fixed.listen;
+        let banner = Banner {
+            version: "1.2.3",
+            config,
+            budget: &budget,
+            listen,
+            admin,
+            cpus: &[0, 1],
+            notes,
+            ready_ms: 3,
+        };
+        banner.text()
+    }
+
+    #[test]
+    fn tells_all_on_one_page() {
+        assert_eq!(
+            text(&Config::default(), None, &[]),
+            "\
+myriapod 1.2.3 · ready in 3 ms
+
+  listening    http://127.0.0.1:8080/
+  reactors     2, pinned to CPUs 0-1
+  descriptors  20000 in each of 2 private tables, 18 of them kept back
+  connections  at most 39 964 at once, by the descriptor limit
+  memory       150 MiB with all of them idle, 931 MiB with all busy, 8.0 GiB there
+  serving      / /plaintext /json /echo /healthz /readyz /metrics
+  try          curl http://127.0.0.1:8080/plaintext
+"
+        );
+    }
+
+    #[test]
+    fn never_grows_beyond_a_dozen_lines() {
+        let mut config = Config::default();
+        config.fixed.listen = (1..20).map(|i| Listen::Unix(format!("/run/{i}.sock").into())).collect();
+        config.fixed.root = Some("/srv/site".into());
+        let admin = Listen::Tcp(([127, 0, 0, 1], 9090).into());
+        let notes: Vec<String> = (1..9).map(|i| format!("note {i}")).collect();
+        let text = text(&config, Some(&admin), &notes);
+        assert_eq!(text.lines().count(), LINES_MAX, "{text}");
+        for told in
+            ["unix:/run/1.sock", "and 17 more", "http://127.0.0.1:9090/metrics", "/srv/site at /", "note 1\n"]
+        {
+            assert!(text.contains(told), "{told}: {text}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_a_link_that_works() {
+        assert_eq!(url(([0, 0, 0, 0], 8080).into()), "http://localhost:8080/");
+        assert_eq!(url("[::1]:80".parse().expect("address")), "http://[::1]/");
+        let every = Listen::Tcp("[::]:1".parse().expect("address"));
+        assert_eq!(reach(&every), "http://localhost:1/ (every interface, [::]:1)");
+    }
+
+    #[test]
+    fn digits_stand_in_threes() {
+        assert_eq!(grouped(7), "7");
+        assert_eq!(grouped(1_000), "1 000");
+        assert_eq!(grouped(1_048_576), "1 048 576");
+    }
+}

@@ -1,0 +1,573 @@
+//! How many connections this machine can hold, by arithmetic, before the first of them.
+//!
+//! Each consumer of descriptors and of memory has its line here. A [`Budget`] that exists is affordable: with every
+//! connection idle it fits, and no table of descriptors runs out. What was asked for and cannot be had is a
+//! [`Shortage`], which names the limit in the way and the command that lifts it.
+//! No system calls here: the numbers come from [`Host`].
+
+use std::fmt;
+
+use crate::config::units::size_about;
+use crate::config::{AccessLog, Config};
+
+use super::host::Host;
+
+/// What an idle connection costs the server: one slot.
+pub const IDLE_BYTES: u64 = 64;
+/// What an idle connection costs the kernel: `tcp_sock`, inode, file, dentry, epoll item (measured, 6.18).
+pub const IDLE_KERNEL_BYTES: u64 = 3_891;
+/// What a busy connection has besides its read buffer: output, the exchange, socket buffers in use.
+pub const BUSY_EXTRA_BYTES: u64 = 4_096;
+
+/// Standard input, output and error.
+const STDIO: u32 = 3;
+/// Two ends of the pipe that signals come through.
+const SIGNALS: u32 = 2;
+/// A reactor's epoll and its waker's eventfd. A private table starts as a copy, so it has those of all reactors.
+const POLLERS_PER_REACTOR: u32 = 2;
+/// Accept until full without ever meeting EMFILE, and what libraries open for a moment.
+const SPARE: u32 = 8;
+/// Files being sent at once; beyond it a request for a file waits its turn or is refused.
+const FILES_PER_TABLE_MAX: u64 = 1_024;
+/// Of a small table no more than this part is kept for files.
+const FILES_PART: u64 = 8;
+/// Unless told otherwise idle connections get at most this part of memory; buffers and the page cache have the rest.
+const IDLE_MEMORY_PART: u64 = 2;
+/// A connection's index has 30 bits in an event's token.
+const CONNECTIONS_PER_REACTOR_MAX: u64 = (1 << 30) - 1;
+const REACTORS_MAX: u32 = 1024;
+
+/// Who has a table of descriptors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tables {
+    /// Each reactor: the limit holds for each of them.
+    Private,
+    /// The process: the limit holds for all reactors together.
+    Shared,
+}
+
+/// Descriptors of one table that are not clients, by consumer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reserved {
+    /// Standard input, output and error.
+    pub stdio: u32,
+    /// The signal pipe.
+    pub signals: u32,
+    /// Epolls and eventfds.
+    pub pollers: u32,
+    /// Listening sockets, the admin one included.
+    pub listeners: u32,
+    /// The access log.
+    pub logs: u32,
+    /// The root directory and files being sent.
+    pub files: u32,
+    /// Room to breathe.
+    pub spare: u32,
+}
+
+impl Reserved {
+    fn new(config: &Config, tables: Tables, reactors: u32, descriptors: u64) -> Reserved {
+        let fixed = &config.fixed;
+        let listeners = fixed.listen.len() as u32;
+        let listening_reactors = match tables {
+            Tables::Private => 1,
+            Tables::Shared => reactors,
+        };
+        let files = match fixed.root {
+            Some(_) => 1 + (descriptors / FILES_PART).min(FILES_PER_TABLE_MAX) as u32,
+            None => 0,
+        };
+        Reserved {
+            stdio: STDIO,
+            signals: SIGNALS,
+            pollers: POLLERS_PER_REACTOR * reactors,
+            listeners: listeners * listening_reactors + u32::from(fixed.admin.is_some()),
+            logs: u32::from(matches!(fixed.access_log, AccessLog::File(_))),
+            files,
+            spare: SPARE,
+        }
+    }
+
+    /// All of them.
+    pub fn total(&self) -> u32 {
+        self.stdio + self.signals + self.pollers + self.listeners + self.logs + self.files + self.spare
+    }
+}
+
+/// What set the ceiling of connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// `--max-connections`.
+    Asked,
+    /// The descriptor limit.
+    Descriptors,
+    /// The memory there is.
+    Memory,
+    /// The width of a connection's index.
+    Index,
+}
+
+/// What the server may use, and what it is going to need.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// Who has a table of descriptors.
+    pub tables: Tables,
+    /// Reactor threads.
+    pub reactors: u32,
+    /// Connections at once over all reactors.
+    pub connections_max: u32,
+    /// Connections at once on the reactor that has most; see [`share`](Budget::share).
+    pub per_reactor_max: u32,
+    /// What set the ceiling.
+    pub bound: Bound,
+    /// The limit of one table in force.
+    pub descriptors_limit: u64,
+    /// How far a table is going to fill: connections and all that is reserved. Worth growing it to at the start.
+    pub descriptors_per_table: u32,
+    /// What of a table is not for clients.
+    pub reserved: Reserved,
+    /// Memory of all connections while idle.
+    pub memory_idle_bytes: u64,
+    /// Memory of all connections if each were busy at once.
+    pub memory_busy_bytes: u64,
+    /// Memory there was to plan with.
+    pub memory_available_bytes: u64,
+    /// Read buffers one reactor may have out at once: memory holds them besides all idle connections.
+    pub buffers_per_reactor_max: u32,
+}
+
+impl Budget {
+    /// Does the sums, or says what is short.
+    ///
+    /// `host` is to be measured after the soft limit was raised, or [`Host::raised`].
+    pub fn new(host: &Host, config: &Config, tables: Tables, reactors: u32) -> Result<Budget, Shortage> {
+        debug_assert!(reactors > 0);
+        let plan = Plan { host, config, tables, reactors };
+        let reserved = plan.reserved(reactors, host.descriptors());
+        let by_descriptors = plan.connections_by_descriptors(reactors, host.descriptors());
+        if by_descriptors < u64::from(reactors) {
+            let needed = plan.descriptors_for(u64::from(reactors), reactors);
+            return Err(Shortage::NoRoom { descriptors: host.descriptors(), needed });
+        }
+        let (connections, bound) = match config.fixed.connections_max {
+            Some(asked) => (plan.afford(asked, by_descriptors)?, Bound::Asked),
+            None => plan.ceiling(by_descriptors),
+        };
+        Ok(plan.budget(connections, bound, reserved))
+    }
+
+    /// How many connections a reactor may have. Shares differ by at most one and add up to
+    /// [`connections_max`](Budget::connections_max).
+    pub fn share(&self, reactor: u32) -> u32 {
+        debug_assert!(reactor < self.reactors);
+        self.connections_max / self.reactors + u32::from(reactor < self.connections_max % self.reactors)
+    }
+}
+
+/// In one line, for `--check`.
+impl fmt::Display for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (idle, busy) = (size_about(self.memory_idle_bytes), size_about(self.memory_busy_bytes));
+        write!(
+            f,
+            "{} connections at once on {} reactors: {idle} with all of them idle, {busy} with all busy",
+            self.connections_max, self.reactors
+        )
+    }
+}
+
+/// What a connection costs at most: one that is being served.
+fn busy_bytes(config: &Config) -> u64 {
+    IDLE_BYTES + IDLE_KERNEL_BYTES + u64::from(config.fixed.buffer_bytes) + BUSY_EXTRA_BYTES
+}
+
+struct Plan<'a> {
+    host: &'a Host,
+    config: &'a Config,
+    tables: Tables,
+    reactors: u32,
+}
+
+impl Plan<'_> {
+    fn reserved(&self, reactors: u32, descriptors: u64) -> Reserved {
+        Reserved::new(self.config, self.tables, reactors, descriptors)
+    }
+
+    fn tables_count(&self, reactors: u32) -> u64 {
+        match self.tables {
+            Tables::Private => u64::from(reactors),
+            Tables::Shared => 1,
+        }
+    }
+
+    /// Connections for which tables of `descriptors` each have room.
+    fn connections_by_descriptors(&self, reactors: u32, descriptors: u64) -> u64 {
+        let reserved = u64::from(self.reserved(reactors, descriptors).total());
+        descriptors.saturating_sub(reserved).saturating_mul(self.tables_count(reactors))
+    }
+
+    /// The other way about: the limit a table needs for so many connections.
+    fn descriptors_for(&self, connections: u64, reactors: u32) -> u64 {
+        let per_table = connections.div_ceil(self.tables_count(reactors));
+        // What is kept for files grows with the table; sized for the whole it is enough in any case.
+        let reserved = self.reserved(reactors, per_table.saturating_mul(2)).total();
+        per_table + u64::from(reserved)
+    }
+
+    /// As many as the limits can hold, and which limit that is.
+    fn ceiling(&self, by_descriptors: u64) -> (u64, Bound) {
+        let by_memory =
+            self.host.memory_available_bytes / IDLE_MEMORY_PART / (IDLE_BYTES + IDLE_KERNEL_BYTES);
+        let by_index = CONNECTIONS_PER_REACTOR_MAX * u64::from(self.reactors);
+        let bounds = [
+            (by_descriptors, Bound::Descriptors),
+            (by_memory.max(u64::from(self.reactors)), Bound::Memory),
+            (by_index.min(u64::from(u32::MAX)), Bound::Index),
+        ];
+        bounds.into_iter().min_by_key(|(connections, _)| *connections).unwrap_or(bounds[0])
+    }
+
+    /// What was asked for, if it can be had.
+    fn afford(&self, asked: u32, by_descriptors: u64) -> Result<u64, Shortage> {
+        let connections = u64::from(asked);
+        if asked < self.reactors {
+            return Err(Shortage::FewerThanReactors { asked, reactors: self.reactors });
+        }
+        if connections > by_descriptors {
+            return Err(self.short_of_descriptors(asked, by_descriptors));
+        }
+        let needed = connections * (IDLE_BYTES + IDLE_KERNEL_BYTES);
+        let available = self.host.memory_available_bytes;
+        if needed > available {
+            let possible = available / (IDLE_BYTES + IDLE_KERNEL_BYTES);
+            return Err(Shortage::Memory { asked, needed, available, possible });
+        }
+        Ok(connections)
+    }
+
+    fn short_of_descriptors(&self, asked: u32, possible: u64) -> Shortage {
+        let host = self.host;
+        let needed = self.descriptors_for(u64::from(asked), self.reactors);
+        let reactors = match self.tables {
+            Tables::Private => (self.reactors + 1..=REACTORS_MAX).find(|&reactors| {
+                self.connections_by_descriptors(reactors, host.descriptors()) >= u64::from(asked)
+            }),
+            Tables::Shared => None,
+        };
+        let lack = Lack { asked, possible, needed, tables: self.tables, reactors };
+        match needed > host.nr_open {
+            true => Shortage::NrOpen { lack, nr_open: host.nr_open },
+            false => Shortage::Descriptors { lack, limit: host.descriptors() },
+        }
+    }
+
+    fn budget(&self, connections: u64, bound: Bound, reserved: Reserved) -> Budget {
+        let reactors = u64::from(self.reactors);
+        let per_reactor = connections.div_ceil(reactors);
+        let per_table = connections.div_ceil(self.tables_count(self.reactors));
+        let memory_idle_bytes = connections * (IDLE_BYTES + IDLE_KERNEL_BYTES);
+        let available = self.host.memory_available_bytes;
+        let per_buffer = u64::from(self.config.fixed.buffer_bytes) + BUSY_EXTRA_BYTES;
+        let buffers =
+            (available.saturating_sub(memory_idle_bytes) / per_buffer / reactors).clamp(1, per_reactor);
+        Budget {
+            tables: self.tables,
+            reactors: self.reactors,
+            connections_max: narrow(connections),
+            per_reactor_max: narrow(per_reactor),
+            bound,
+            descriptors_limit: self.host.descriptors(),
+            descriptors_per_table: narrow(per_table + u64::from(reserved.total())),
+            reserved,
+            memory_idle_bytes,
+            memory_busy_bytes: connections * busy_bytes(self.config),
+            memory_available_bytes: available,
+            buffers_per_reactor_max: narrow(buffers),
+        }
+    }
+}
+
+fn narrow(count: u64) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+/// Too few descriptors for what was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lack {
+    /// `--max-connections`.
+    pub asked: u32,
+    /// What can be had.
+    pub possible: u64,
+    /// The limit a table would need.
+    pub needed: u64,
+    /// Who has a table.
+    pub tables: Tables,
+    /// So many reactors would do, each with a table of its own.
+    pub reactors: Option<u32>,
+}
+
+/// What the machine does not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shortage {
+    /// Not even one connection per reactor.
+    NoRoom {
+        /// The limit of one table.
+        descriptors: u64,
+        /// The limit it takes at least.
+        needed: u64,
+    },
+    /// Fewer connections than reactors: one of them could never serve.
+    FewerThanReactors {
+        /// `--max-connections`.
+        asked: u32,
+        /// Reactor threads.
+        reactors: u32,
+    },
+    /// The process's descriptor limit.
+    Descriptors {
+        /// What was asked for and what is possible.
+        lack: Lack,
+        /// The limit of one table.
+        limit: u64,
+    },
+    /// The machine's bound on descriptor limits.
+    NrOpen {
+        /// What was asked for and what is possible.
+        lack: Lack,
+        /// `fs.nr_open`.
+        nr_open: u64,
+    },
+    /// Memory.
+    Memory {
+        /// `--max-connections`.
+        asked: u32,
+        /// Bytes that takes with all of them idle.
+        needed: u64,
+        /// Bytes there are.
+        available: u64,
+        /// What can be had.
+        possible: u64,
+    },
+}
+
+impl fmt::Display for Shortage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Shortage::NoRoom { descriptors, needed } => write!(
+                f,
+                "the descriptor limit of {descriptors} leaves none for clients; raise it: ulimit -n {needed}, or use fewer \
+                 --reactors"
+            ),
+            Shortage::FewerThanReactors { asked, reactors } => write!(
+                f,
+                "--max-connections {asked}: fewer than the {reactors} reactors, each of which needs one; write \
+                 --max-connections {reactors}, or --reactors {asked}"
+            ),
+            Shortage::Descriptors { lack, limit } => write!(
+                f,
+                "--max-connections {}: the descriptor limit of {limit}{} holds {}; raise it: ulimit -n {} (as root; systemd: \
+                 LimitNOFILE={}){lack}",
+                lack.asked,
+                lack.per_table(),
+                lack.possible,
+                lack.needed,
+                lack.needed,
+            ),
+            Shortage::NrOpen { lack, nr_open } => write!(
+                f,
+                "--max-connections {}: needs a descriptor limit of {}{}, and fs.nr_open allows {nr_open}; raise both: sysctl \
+                 fs.nr_open={} && ulimit -n {} (as root){lack}",
+                lack.asked,
+                lack.needed,
+                lack.per_table(),
+                lack.needed,
+                lack.needed,
+            ),
+            Shortage::Memory { asked, needed, available, possible } => write!(
+                f,
+                "--max-connections {asked}: needs {} of memory with all of them idle, and {} are available; free memory, raise \
+                 the control group's memory.max, or write --max-connections {possible}",
+                size_about(needed),
+                size_about(available),
+            ),
+        }
+    }
+}
+
+impl Lack {
+    fn per_table(&self) -> &'static str {
+        match self.tables {
+            Tables::Private => " per reactor",
+            Tables::Shared => "",
+        }
+    }
+}
+
+/// The ways out that need no right.
+impl fmt::Display for Lack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(reactors) = self.reactors {
+            write!(f, ", or write --reactors {reactors}")?;
+        }
+        write!(f, ", or --max-connections {}", self.possible)
+    }
+}
+
+impl std::error::Error for Shortage {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Listen;
+
+    const GIB: u64 = 1 << 30;
+
+    fn host(descriptors: u64) -> Host {
+        Host {
+            descriptors_soft: descriptors,
+            descriptors_hard: descriptors,
+            nr_open: 1 << 20,
+            memory_available_bytes: 8 * GIB,
+            cpus: 2,
+        }
+    }
+
+    fn asking(connections: u32) -> Config {
+        let mut config = Config::default();
+        config.fixed.connections_max = Some(connections);
+        config
+    }
+
+    fn refusal(host: &Host, config: &Config, tables: Tables, reactors: u32) -> String {
+        Budget::new(host, config, tables, reactors).expect_err("short").to_string()
+    }
+
+    #[test]
+    fn every_consumer_is_counted() {
+        let mut config = Config::default();
+        let plain = Budget::new(&host(20_000), &config, Tables::Shared, 2).expect("room").reserved;
+        assert_eq!(plain.total(), 3 + 2 + 2 * 2 + 2 + 8);
+
+        config.fixed.listen.push(Listen::Unix("a".into()));
+        config.fixed.admin = Some(Listen::Unix("b".into()));
+        config.fixed.access_log = AccessLog::File("c".into());
+        config.fixed.root = Some("/".into());
+        let all = Budget::new(&host(20_000), &config, Tables::Shared, 2).expect("room").reserved;
+        assert_eq!(all.total(), plain.total() + 2 + 1 + 1 + 1 + 1_024);
+
+        let private = Budget::new(&host(20_000), &config, Tables::Private, 2).expect("room").reserved;
+        assert_eq!(private.total(), all.total() - 2, "the other reactor listens in its own table");
+    }
+
+    #[test]
+    fn private_tables_multiply_the_limit() {
+        let shared = Budget::new(&host(20_000), &Config::default(), Tables::Shared, 2).expect("room");
+        assert_eq!(shared.connections_max, 20_000 - shared.reserved.total());
+        assert_eq!(shared.descriptors_per_table, 20_000);
+        let private = Budget::new(&host(20_000), &Config::default(), Tables::Private, 2).expect("room");
+        assert_eq!(private.connections_max, 2 * (20_000 - private.reserved.total()));
+        assert_eq!(private.per_reactor_max, 20_000 - private.reserved.total());
+        assert_eq!(private.descriptors_per_table, 20_000);
+        assert_eq!(private.bound, Bound::Descriptors);
+    }
+
+    #[test]
+    fn memory_bounds_the_ceiling_when_descriptors_do_not() {
+        let mut host = host(1 << 30);
+        host.nr_open = 1 << 30;
+        let budget = Budget::new(&host, &Config::default(), Tables::Private, 2).expect("room");
+        assert_eq!(budget.bound, Bound::Memory);
+        assert!(budget.memory_idle_bytes <= 4 * GIB && budget.memory_idle_bytes > 4 * GIB - 8_192);
+        assert!(
+            budget.descriptors_per_table < 1 << 21,
+            "a table need not be grown to a limit nobody reaches"
+        );
+        let buffers = u64::from(budget.buffers_per_reactor_max) * 2 * (16_384 + BUSY_EXTRA_BYTES);
+        assert!(budget.memory_idle_bytes + buffers <= 8 * GIB);
+    }
+
+    #[test]
+    fn shares_add_up() {
+        for (connections, reactors) in [(2, 2), (7, 3), (1_000, 7)] {
+            let budget =
+                Budget::new(&host(20_000), &asking(connections), Tables::Private, reactors).expect("room");
+            let shares: Vec<u32> = (0..reactors).map(|reactor| budget.share(reactor)).collect();
+            assert_eq!(shares.iter().sum::<u32>(), connections);
+            assert_eq!(shares.iter().max(), Some(&budget.per_reactor_max));
+            assert!(shares.iter().all(|share| *share > 0));
+        }
+    }
+
+    #[test]
+    fn starts_under_a_limit_of_64() {
+        let mut config = Config::default();
+        config.fixed.root = Some("/".into());
+        let budget = Budget::new(&host(64), &config, Tables::Shared, 2).expect("room");
+        assert!(budget.connections_max >= 32, "{budget:?}");
+    }
+
+    #[test]
+    fn refuses_a_limit_that_leaves_nothing() {
+        let told = refusal(&host(16), &Config::default(), Tables::Shared, 2);
+        assert_eq!(
+            told,
+            "the descriptor limit of 16 leaves none for clients; raise it: ulimit -n 21, or use fewer --reactors"
+        );
+        assert!(Budget::new(&host(21), &Config::default(), Tables::Shared, 2).is_ok());
+    }
+
+    #[test]
+    fn the_descriptor_limit_is_named_with_what_lifts_it() {
+        let told = refusal(&host(20_000), &asking(100_000), Tables::Private, 2);
+        assert_eq!(
+            told,
+            "--max-connections 100000: the descriptor limit of 20000 per reactor holds 39964; raise it: ulimit -n 50018 \
+             (as root; systemd: LimitNOFILE=50018), or write --reactors 6, or --max-connections 39964"
+        );
+        assert!(Budget::new(&host(50_018), &asking(100_000), Tables::Private, 2).is_ok());
+        assert!(Budget::new(&host(50_017), &asking(100_000), Tables::Private, 2).is_err());
+        assert!(Budget::new(&host(20_000), &asking(100_000), Tables::Private, 6).is_ok());
+        assert!(Budget::new(&host(20_000), &asking(39_964), Tables::Private, 2).is_ok());
+        assert!(!refusal(&host(20_000), &asking(100_000), Tables::Shared, 2).contains("--reactors"));
+    }
+
+    #[test]
+    fn the_advised_limit_is_enough_with_files_too() {
+        for asked in [100, 5_000, 100_000, 900_000] {
+            let mut config = asking(asked);
+            config.fixed.root = Some("/".into());
+            for tables in [Tables::Private, Tables::Shared] {
+                let Err(Shortage::Descriptors { lack, .. }) = Budget::new(&host(70), &config, tables, 2)
+                else {
+                    panic!("{asked} in 70 descriptors");
+                };
+                assert!(Budget::new(&host(lack.needed), &config, tables, 2).is_ok(), "{asked} {lack:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn nr_open_is_named_when_it_is_in_the_way() {
+        let told = refusal(&host(1 << 20), &asking(2_000_000), Tables::Shared, 2);
+        assert!(told.contains("fs.nr_open allows 1048576; raise both: sysctl fs.nr_open=2000019"), "{told}");
+    }
+
+    #[test]
+    fn memory_is_named_when_it_is_short() {
+        let mut host = host(1 << 20);
+        host.memory_available_bytes = 100 << 20;
+        let told = refusal(&host, &asking(100_000), Tables::Shared, 2);
+        assert!(
+            told.contains("needs 377 MiB of memory with all of them idle, and 100 MiB are available"),
+            "{told}"
+        );
+        assert!(told.ends_with("--max-connections 26512"), "{told}");
+        assert!(Budget::new(&host, &asking(26_512), Tables::Shared, 2).is_ok());
+    }
+
+    #[test]
+    fn each_reactor_needs_a_connection() {
+        let told = refusal(&host(20_000), &asking(1), Tables::Private, 2);
+        assert!(told.ends_with("write --max-connections 2, or --reactors 1"), "{told}");
+    }
+}
