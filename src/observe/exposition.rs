@@ -126,13 +126,12 @@ impl Page<'_> {
     fn requests(&mut self) {
         self.family("myriapod_requests", Kind::Counter, "Requests answered, by method and status.");
         let methods = self.tallies.first().map_or(&[][..], |tally| tally.answers.methods());
-        for (method, name) in methods.iter().enumerate() {
-            for status in Answers::STATUS_MIN..Answers::STATUS_END {
-                let count: u64 = self.tallies.iter().map(|tally| tally.answers.value(method, status)).sum();
-                if count > 0 {
-                    let labels = format_args!("method=\"{}\",status=\"{status}\"", Escaped(name));
-                    self.sample("myriapod_requests", "_total", labels, count);
-                }
+        let mut totals = vec![0; methods.len() * Answers::STATUSES];
+        self.tallies.iter().for_each(|tally| tally.answers.add_to(&mut totals));
+        for (method, counts) in methods.iter().zip(totals.chunks_exact(Answers::STATUSES)) {
+            for (status, count) in (Answers::STATUS_MIN..).zip(counts).filter(|(_, count)| **count > 0) {
+                let labels = format_args!("method=\"{}\",status=\"{status}\"", Escaped(method));
+                self.sample("myriapod_requests", "_total", labels, count);
             }
         }
         self.latency();

@@ -206,7 +206,10 @@ mod tests {
         }
 
         #[test]
-        fn merging_is_recording_in_one(a in proptest::collection::vec(any::<u32>(), 0..50), b in proptest::collection::vec(any::<u32>(), 0..50)) {
+        fn merging_is_recording_in_one(
+            a in proptest::collection::vec(any::<u32>(), 0..50),
+            b in proptest::collection::vec(any::<u32>(), 0..50),
+        ) {
             let (left, right, both) = (Histogram::default(), Histogram::default(), Histogram::default());
             a.iter().for_each(|ns| { left.record(u64::from(*ns), 1); both.record(u64::from(*ns), 1); });
             b.iter().for_each(|ns| { right.record(u64::from(*ns), 2); both.record(u64::from(*ns), 2); });

@@ -216,9 +216,11 @@ impl AccessLines {
     }
 }
 
-/// What was handed over is written; what was not is lost, and counted so.
+/// Whoever ends hands over what there is. A line that a panic has cut short is left out.
 impl Drop for AccessLines {
     fn drop(&mut self) {
+        let whole = memchr::memrchr(b'\n', &self.batch).map_or(0, |end| end + 1);
+        self.batch.truncate(whole);
         self.hand_over();
     }
 }
@@ -571,6 +573,21 @@ mod tests {
         drop(lines);
         log.event(Level::Error, "late", "late");
         assert_eq!(log.dropped(), Dropped { events: 1, lines: 1 });
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn a_thread_that_panics_in_a_line_leaves_whole_lines() {
+        let path = scratch("panic");
+        let (log, _reader) = log_into_pipe(Level::Info, AccessTarget::open(&path).unwrap());
+        let mut lines = log.access_lines().unwrap();
+        let panics = move || {
+            lines.line().extend_from_slice(b"whole\nhal");
+            std::panic::resume_unwind(Box::new(()));
+        };
+        assert!(thread::spawn(panics).join().is_err());
+        assert!(log.stop());
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "whole\n");
         std::fs::remove_file(&path).unwrap();
     }
 

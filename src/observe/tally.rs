@@ -123,11 +123,13 @@ impl Answers {
     pub const STATUS_MIN: u16 = 100;
     /// The status after the last that is counted.
     pub const STATUS_END: u16 = 600;
+    /// How many statuses are counted.
+    pub const STATUSES: usize = (Answers::STATUS_END - Answers::STATUS_MIN) as usize;
 
     /// A counter for every pair, all at zero: 4 KB a method.
     #[must_use]
     pub fn new(methods: &'static [&'static str]) -> Answers {
-        Answers { methods, counters: Row::new(methods.len() * STATUSES) }
+        Answers { methods, counters: Row::new(methods.len() * Answers::STATUSES) }
     }
 
     /// Counts `n` answers with this status to `methods[method]`; only the owning thread may.
@@ -145,6 +147,13 @@ impl Answers {
         self.counters.at(self.place(method, status)).value()
     }
 
+    /// Adds every count to `totals`, which has a place for each: [`STATUSES`](Answers::STATUSES) to a method.
+    pub fn add_to(&self, totals: &mut [u64]) {
+        for (total, counter) in totals.iter_mut().zip(self.counters.0.iter().flat_map(|line| &line.0)) {
+            *total += counter.value();
+        }
+    }
+
     /// The methods, in the order of their index.
     #[must_use]
     pub fn methods(&self) -> &'static [&'static str] {
@@ -155,7 +164,7 @@ impl Answers {
     fn place(&self, method: usize, status: u16) -> usize {
         assert!(method < self.methods.len(), "no method with this index");
         assert!((Answers::STATUS_MIN..Answers::STATUS_END).contains(&status), "not a status");
-        method * STATUSES + usize::from(status - Answers::STATUS_MIN)
+        method * Answers::STATUSES + usize::from(status - Answers::STATUS_MIN)
     }
 }
 
@@ -235,7 +244,6 @@ impl Tally {
 }
 
 const LINE_COUNTERS: usize = 8;
-const STATUSES: usize = (Answers::STATUS_END - Answers::STATUS_MIN) as usize;
 
 const _: () = assert!(size_of::<Line>() == 64);
 const _: () = assert!(size_of::<Tally>().is_multiple_of(128));
@@ -257,6 +265,16 @@ mod tests {
                 assert_eq!(answers.value(method, status), method as u64 * 1_000 + u64::from(status));
             }
         }
+    }
+
+    #[test]
+    fn totals_hold_each_pair_at_its_place() {
+        let answers = Answers::new(&["GET", "POST"]);
+        answers.add(0, 100, 1);
+        answers.add(1, 599, 2);
+        let mut totals = vec![10; 2 * Answers::STATUSES];
+        answers.add_to(&mut totals);
+        assert_eq!((totals[0], totals[1], totals[998], totals[999]), (11, 10, 10, 12));
     }
 
     #[test]

@@ -1,0 +1,38 @@
+//! Endpoints to measure and to try with: fixed answers and an echo.
+
+use crate::gateway::handler::Handler;
+use crate::http::{Body, Fields, Method, MethodSet, Request, Response, Status};
+
+/// `Hello, World!` as text: what benchmarks ask for.
+pub struct Plaintext;
+
+impl Handler for Plaintext {
+    #[inline]
+    fn handle(&self, _: &Request<'_>) -> Response {
+        Response::fixed(Status::OK, "Content-Type: text/plain\r\n", b"Hello, World!")
+    }
+}
+
+/// `{"message":"Hello, World!"}`: what the other benchmarks ask for.
+pub struct Json;
+
+impl Handler for Json {
+    fn handle(&self, _: &Request<'_>) -> Response {
+        Response::fixed(Status::OK, "Content-Type: application/json\r\n", br#"{"message":"Hello, World!"}"#)
+    }
+}
+
+/// Sends the body back as it came.
+pub struct Echo;
+
+impl Handler for Echo {
+    fn methods(&self) -> MethodSet {
+        MethodSet::of(&[Method::Post, Method::Put, Method::Patch, Method::Options])
+    }
+
+    fn handle(&self, _: &Request<'_>) -> Response {
+        // Never the client's own type: a page that posts HTML here must not get it back as HTML (CWE-79).
+        let fields = "Content-Type: application/octet-stream\r\nX-Content-Type-Options: nosniff\r\n";
+        Response { status: Status::OK, fields: Fields::fixed(fields), body: Body::Reflect }
+    }
+}

@@ -1,0 +1,53 @@
+//! The numbers of all reactors, for Prometheus and what speaks like it.
+
+use std::sync::Arc;
+
+use crate::gateway::fresh;
+use crate::gateway::handler::{Handler, Lifecycle};
+use crate::http::{Request, Response};
+use crate::observe::Tally;
+use crate::observe::exposition::{self, Exposition, Facts};
+use crate::observe::log::Log;
+
+/// Writes every counter as text, in the format the client prefers.
+pub struct Metrics {
+    /// What the reactors count, one each.
+    pub tallies: Vec<Arc<Tally>>,
+    /// Whether the server is on its way out.
+    pub lifecycle: Arc<Lifecycle>,
+    /// Where lines can get lost.
+    pub log: Log,
+    /// When the process started, in seconds since 1970.
+    pub start_unix_seconds: u64,
+    /// Clients at once, over all reactors.
+    pub connections_max: u64,
+    /// Descriptors in one table.
+    pub descriptor_limit: u64,
+}
+
+impl Handler for Metrics {
+    fn handle(&self, request: &Request<'_>) -> Response {
+        let format = preferred(request);
+        let facts = Facts {
+            version: env!("CARGO_PKG_VERSION"),
+            start_unix_seconds: self.start_unix_seconds,
+            connections_max: self.connections_max,
+            descriptor_limit: self.descriptor_limit,
+            draining: self.lifecycle.is_draining(),
+            dropped: self.log.dropped(),
+        };
+        let mut page = String::with_capacity(16 * 1024);
+        exposition::write(&mut page, &self.tallies, &facts, format);
+        fresh(format.content_type(), page.into_bytes()).with("Vary", "Accept")
+    }
+}
+
+/// RFC 9110 section 12.5.1, as far as scrapers use it: OpenMetrics when it is named at all and not refused.
+fn preferred(request: &Request<'_>) -> Exposition {
+    let names_it = |range: &[u8]| {
+        let range = range.trim_ascii().to_ascii_lowercase();
+        range.starts_with(b"application/openmetrics-text") && !range.ends_with(b"q=0")
+    };
+    let wants = request.fields_named("accept").any(|value| value.split(|byte| *byte == b',').any(names_it));
+    if wants { Exposition::OpenMetrics } else { Exposition::Prometheus }
+}

@@ -1,0 +1,148 @@
+//! Listeners: made ready for a storm, accepted from in bounded steps, paused when there is no room.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::net::SocketFlags;
+use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
+
+use crate::config::Listen;
+
+/// An open listener. Belongs to the reactor that made it.
+pub(super) struct Listener {
+    socket: Socket,
+    /// The file of a unix socket, removed with the listener.
+    path: Option<PathBuf>,
+    /// Which gateway answers those who come this way.
+    pub site: u8,
+    /// An edge was seen and not yet used up.
+    pub is_ready: bool,
+}
+
+/// Silence after which the kernel asks whether a peer is still there, and how often, and how many times.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+const KEEPALIVE_RETRIES: u32 = 4;
+/// How long sent bytes may stay unacknowledged before the peer is taken for gone.
+const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(60);
+
+/// Claims an address for this process, without listening yet, and tells its port when any was asked for.
+///
+/// Bound first *without* `SO_REUSEPORT`: so that a second process is refused and does not share the port in silence.
+///
+/// # Errors
+/// What `bind` says.
+pub fn claim(address: SocketAddr) -> io::Result<(OwnedFd, SocketAddr)> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM.cloexec(), Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())?;
+    // From here on this process's own listeners may join.
+    socket.set_reuse_port(true)?;
+    let bound = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
+    Ok((socket.into(), bound))
+}
+
+impl Listener {
+    /// Binds and listens.
+    pub(super) fn open(listen: &Listen, backlog: u32, site: u8) -> io::Result<Listener> {
+        let (socket, path) = match listen {
+            Listen::Tcp(address) => (tcp(*address)?, None),
+            Listen::Unix(path) => (unix(path)?, Some(path.clone())),
+        };
+        socket.set_nonblocking(true)?;
+        socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+        // Worth a look at once: whoever connected before it was registered gives no edge.
+        Ok(Listener { socket, path, site, is_ready: true })
+    }
+
+    /// One connection that waits, in non-blocking mode; its address is not asked for, since few want it.
+    pub(super) fn accept(&self) -> io::Result<OwnedFd> {
+        Ok(rustix::net::accept_with(&self.socket, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?)
+    }
+}
+
+impl AsRawFd for Listener {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Some(path) = &self.path {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// Options are set on the listener: Linux hands them on to accepted sockets, which saves calls for each.
+fn tcp(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM.cloexec(), Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_tcp_nodelay(true)?;
+    socket.set_keepalive(true)?;
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
+    socket.set_tcp_keepalive(&keepalive.with_retries(KEEPALIVE_RETRIES))?;
+    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX))?;
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+fn unix(path: &Path) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM.cloexec(), None)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    Ok(socket)
+}
+
+/// What a failed accept means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AcceptError {
+    /// Nobody waits.
+    Empty,
+    /// This one is gone; there may be others.
+    Gone,
+    /// There is no room in the kernel: wait a little, since no edge will tell when there is.
+    NoRoom,
+}
+
+impl AcceptError {
+    pub(super) fn of(error: &io::Error) -> AcceptError {
+        match error.raw_os_error() {
+            Some(libc::EAGAIN) => AcceptError::Empty,
+            Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => AcceptError::NoRoom,
+            _ => AcceptError::Gone,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_claim_of_an_address_is_refused_and_our_own_listeners_are_not() {
+        let (_claim, address) = claim("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listen = Listen::Tcp(address);
+        let _first = Listener::open(&listen, 16, 0).unwrap();
+        let _second = Listener::open(&listen, 16, 0).unwrap();
+        assert_eq!(claim(address).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn accept_errors_are_told_apart() {
+        let verdict = |code| AcceptError::of(&io::Error::from_raw_os_error(code));
+        assert_eq!(verdict(libc::EAGAIN), AcceptError::Empty);
+        assert_eq!(verdict(libc::EMFILE), AcceptError::NoRoom);
+        assert_eq!(verdict(libc::ECONNABORTED), AcceptError::Gone);
+    }
+}
