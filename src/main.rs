@@ -7,14 +7,19 @@ use std::process::ExitCode;
 
 use myriapod::cli;
 use myriapod::config::{Config, DescriptorTable};
+use myriapod::server::Server;
 use myriapod::server::budget::{Budget, Tables};
 use myriapod::server::host::Host;
+use myriapod::server::signals::{self, End};
 use myriapod::server::start_error::StartError;
 
 /// The operator wrote something that cannot be; the same code that a mistyped flag has.
 const MISTAKEN: u8 = 2;
 /// What was meant cannot be done here.
 const FAILED: u8 = 1;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let parsed = match cli::parse(std::env::args_os()) {
@@ -27,7 +32,28 @@ fn main() -> ExitCode {
     };
     match parsed.check {
         true => check(&config),
-        false => ExitCode::SUCCESS,
+        false => serve(&config),
+    }
+}
+
+/// Runs the server until it is told to end; the exit line says what became of its connections.
+fn serve(config: &Config) -> ExitCode {
+    let server = match Server::start(config) {
+        Ok(server) => server,
+        Err(error) => return refuse(iter::once(error), FAILED),
+    };
+    eprint!("{}", server.banner());
+    match signals::serve_until_signal(server) {
+        Ok(End::Drained { farewell, ms }) => {
+            eprintln!("myriapod: drained {} connections, cut {}, in {ms} ms", farewell.drained, farewell.cut);
+            ExitCode::SUCCESS
+        }
+        Ok(End::Killed { signal }) => {
+            eprintln!("myriapod: second signal, ended at once");
+            // What a shell reports of a process that a signal ended.
+            std::process::exit(128 + signal)
+        }
+        Err(error) => refuse(iter::once(error), FAILED),
     }
 }
 

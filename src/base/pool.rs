@@ -63,6 +63,12 @@ impl<T> Pool<T> {
         self.spare.len() > Self::SPARE_KEPT
     }
 
+    /// How many more may be lent.
+    #[must_use]
+    pub fn available(&self) -> usize {
+        (self.lent_max - self.lent) as usize
+    }
+
     /// How many are out.
     #[must_use]
     pub fn lent(&self) -> u32 {

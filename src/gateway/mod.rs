@@ -1,3 +1,94 @@
-//! Decisions about a request; pure, no sockets, no threads.
+//! Decisions about a request: who answers it, and what every answer has in common.
+//!
+//! Pure: no sockets, no threads, no clock. Knows neither how a request came nor how its answer leaves.
 
+pub mod access_log;
 pub mod handler;
+pub mod route;
+
+use crate::gateway::handler::Handler;
+use crate::gateway::handler::files::Files;
+use crate::gateway::route::Router;
+use crate::http::{Body, Fields, Method, MethodSet, Request, Response, Status};
+
+/// What one kind of listener serves: files first, then endpoints, then 404.
+#[derive(Default)]
+pub struct Gateway {
+    files: Option<Files>,
+    router: Router<Endpoint>,
+}
+
+/// A resource made by a handler.
+struct Endpoint {
+    handler: Box<dyn Handler>,
+    methods: MethodSet,
+}
+
+impl Gateway {
+    /// A gateway that answers 404 to everything.
+    #[must_use]
+    pub fn new() -> Gateway {
+        Gateway::default()
+    }
+
+    /// Serves these files at `/`, before any endpoint.
+    #[must_use]
+    pub fn with_files(mut self, files: Files) -> Gateway {
+        self.files = Some(files);
+        self
+    }
+
+    /// Serves an endpoint at a pattern such as `/users/{id}`.
+    ///
+    /// # Panics
+    /// When the pattern is malformed or stands in the way of another: patterns are written by programmers.
+    #[must_use]
+    pub fn with(mut self, pattern: &'static str, handler: impl Handler) -> Gateway {
+        let methods = handler.methods();
+        self.router.insert(pattern, Endpoint { handler: Box::new(handler), methods });
+        self
+    }
+
+    /// The answer to a request, made here and now.
+    #[must_use]
+    #[inline]
+    pub fn answer(&self, request: &Request<'_>) -> Response {
+        // RFC 9110 section 9.1: what nobody here knows is 501. TRACE would reflect credentials (section 9.3.8).
+        if matches!(request.method(), Method::Unknown | Method::Trace | Method::Connect) {
+            return Response::plain(Status::NOT_IMPLEMENTED);
+        }
+        if let Some(answer) = self.files.as_ref().and_then(|files| files.answer(request)) {
+            return answer;
+        }
+        match self.router.find(request.path()) {
+            Some(endpoint) => endpoint.answer(request),
+            // RFC 9110 section 9.3.7: `*` asks about the server as a whole.
+            None if request.path() == "*" => allowed(Status::NO_CONTENT, MethodSet::READ),
+            None => Response::plain(Status::NOT_FOUND),
+        }
+    }
+}
+
+impl Endpoint {
+    #[inline]
+    fn answer(&self, request: &Request<'_>) -> Response {
+        if !self.methods.contains(request.method()) {
+            return allowed(Status::METHOD_NOT_ALLOWED, self.methods);
+        }
+        if request.method() == Method::Options {
+            return allowed(Status::NO_CONTENT, self.methods);
+        }
+        self.handler.handle(request)
+    }
+}
+
+/// RFC 9110 section 10.2.1.
+fn allowed(status: Status, methods: MethodSet) -> Response {
+    Response::plain(status).with("Allow", methods.to_string())
+}
+
+/// An answer of bytes made here, never to be stored by a cache in between.
+fn fresh(content_type: &str, body: Vec<u8>) -> Response {
+    let fields = Fields::fixed("Cache-Control: no-store\r\n").with("Content-Type", content_type);
+    Response { status: Status::OK, fields, body: Body::Owned(body) }
+}

@@ -21,8 +21,8 @@ use crate::http::{Body, Framing, Method, Request};
 use crate::observe::log::Level;
 use crate::proto::h1::Machine;
 use crate::proto::{Progress, Violation, Wait};
-use crate::reactor::reflection::Reflection;
 use crate::reactor::readiness::Readiness;
+use crate::reactor::reflection::Reflection;
 use crate::reactor::stream::{Socket, Stream};
 use crate::reactor::turn::{CloseReason, Step, Turn};
 
@@ -116,7 +116,11 @@ impl Share {
     const WRITTEN_MAX: u32 = 1024 * 1024;
 
     fn of(limits: &Limits) -> Share {
-        Share { requests: limits.requests_per_turn, bytes: limits.read_bytes_per_turn, written: Share::WRITTEN_MAX }
+        Share {
+            requests: limits.requests_per_turn,
+            bytes: limits.read_bytes_per_turn,
+            written: Share::WRITTEN_MAX,
+        }
     }
 
     fn is_spent(&self) -> bool {
@@ -193,7 +197,9 @@ impl<S: Stream> Client<S> {
 
     /// Does what can be done now.
     pub(super) fn drive(&mut self, turn: &mut Turn<'_>) -> Step {
-        let Some(mut busy) = self.busy.take().or_else(|| turn.lend(self.number)) else { return Step::Thirsty };
+        let Some(mut busy) = self.busy.take().or_else(|| turn.lend(self.number)) else {
+            return Step::Thirsty;
+        };
         let rest = self.work(&mut busy, turn);
         if busy.answered > 0 {
             let ns = turn.clock.precise_ns().saturating_sub(turn.clock.now_ns());
@@ -282,7 +288,12 @@ impl<S: Stream> Client<S> {
                     self.answer(busy, turn);
                 }
                 Ok(Progress::Body(count)) => {
-                    busy.reflection.piece(&busy.input.unread()[..count], &mut busy.machine, &mut busy.output, turn);
+                    busy.reflection.piece(
+                        &busy.input.unread()[..count],
+                        &mut busy.machine,
+                        &mut busy.output,
+                        turn,
+                    );
                     busy.input.consume(count);
                 }
                 Ok(Progress::Whole) => {
@@ -530,7 +541,11 @@ impl<S: Stream> Client<S> {
 
     fn check_wakeable(&self) {
         debug_assert!(
-            if self.wait == Wait::Drain { !self.readiness.is_writable() } else { !self.readiness.is_readable() },
+            if self.wait == Wait::Drain {
+                !self.readiness.is_writable()
+            } else {
+                !self.readiness.is_readable()
+            },
             "parked with work to do: {:?} {:?} {:?}",
             self.wait,
             self.life,

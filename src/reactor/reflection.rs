@@ -70,9 +70,17 @@ impl Reflection {
     }
 
     /// Bytes of the body have come.
-    pub(super) fn piece(&mut self, bytes: &[u8], machine: &mut Machine, out: &mut WriteQueue, turn: &Turn<'_>) {
+    pub(super) fn piece(
+        &mut self,
+        bytes: &[u8],
+        machine: &mut Machine,
+        out: &mut WriteQueue,
+        turn: &Turn<'_>,
+    ) {
         match self.stage {
-            Stage::Holding if self.held.len() + bytes.len() <= HELD_BYTES_MAX => self.held.extend_from_slice(bytes),
+            Stage::Holding if self.held.len() + bytes.len() <= HELD_BYTES_MAX => {
+                self.held.extend_from_slice(bytes)
+            }
             Stage::Holding => {
                 self.begin(self.length, machine, out, turn);
                 machine.more(bytes, out);

@@ -1,0 +1,60 @@
+//! What the operator says while the server runs.
+
+use std::io;
+use std::time::Instant;
+
+use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::iterator::Signals;
+
+use crate::observe::log::Level;
+use crate::reactor::Farewell;
+use crate::server::Server;
+
+/// How a server ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Drained.
+    Drained {
+        /// What was drained and what was cut.
+        farewell: Farewell,
+        /// How long that took, in milliseconds.
+        ms: u64,
+    },
+    /// A second signal ended it at once.
+    Killed {
+        /// The signal.
+        signal: i32,
+    },
+}
+
+/// Serves until SIGTERM or SIGINT, then drains; a second one ends at once. SIGUSR1 opens the access log anew.
+///
+/// # Errors
+/// When signals cannot be watched, or a reactor broke.
+pub fn serve_until_signal(server: Server) -> io::Result<End> {
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR1])?;
+    for signal in signals.forever() {
+        match signal {
+            SIGUSR1 => server.log().reopen(),
+            _ => break,
+        }
+    }
+    let began = Instant::now();
+    server.log().event(Level::Info, "drain", "draining: no new connections, requests under way are answered");
+    server.drain();
+    let log = server.log().clone();
+
+    // The reactors end while this thread waits for a second signal, so somebody else waits for the reactors.
+    let handle = signals.handle();
+    let joiner = std::thread::Builder::new().name("joiner".to_owned()).spawn(move || {
+        let farewell = server.join();
+        handle.close();
+        farewell
+    })?;
+    if let Some(signal) = signals.forever().find(|signal| *signal != SIGUSR1) {
+        return Ok(End::Killed { signal });
+    }
+    let farewell = joiner.join().unwrap_or_else(|_| Err(io::Error::other("a thread panicked")))?;
+    log.stop();
+    Ok(End::Drained { farewell, ms: began.elapsed().as_millis() as u64 })
+}
