@@ -1,25 +1,25 @@
 """Measures the server beside a raw epoll ceiling and whatever of nginx, haproxy and h2o is installed.
 
-All in one run, one server at a time, in random order, over several rounds with fresh processes: absolute figures wobble,
-the ratio to the ceiling of the same round wobbles less. The cost is CPU time of the server per request, user and system.
-Then what does not wobble: system calls and heap allocations per request. Last, connections that are not kept alive.
+All in one run, one server at a time, in random order, over several rounds with fresh processes: absolute figures
+wobble, the ratio to the ceiling of the same round wobbles less. The cost is CPU time of the server per request, user
+and system. Then what does not wobble: system calls and heap allocations per request. Last, connections that are not
+kept alive.
 
 Not here: latency under a fixed rate, and memory (idle.py).
 """
 
 import argparse
-import collections
 import contextlib
 import dataclasses
 import os
 import random
 import re
 import resource
-import signal
 import statistics
 import subprocess
 import time
 
+import counters
 import measure
 from measure import Failure, say
 
@@ -28,8 +28,6 @@ DEPTHS = (1, 16)
 AB_CONNECTIONS = 100
 BARS = {1: 1.08, 16: 1.20, "calls": 2.1, "ab": 0.80}
 CALL_COLUMNS = ("server the slower side (`strace -c -f`)", "at full speed (`perf stat`)")
-CALLS = """recvfrom recvmsg read readv sendto sendmsg write writev epoll_wait epoll_pwait epoll_ctl
-           accept4 close shutdown futex""".split()
 
 
 @dataclasses.dataclass
@@ -162,9 +160,10 @@ def calls_of(name, directory, options):
     """System calls per request, counted twice: with the server as the slower side, and with the client."""
     with serving(name, directory, options) as server:
         wrk(server, 1, 1, options)
-        saturated = calls_in_window(strace_counter, server, directory, options)
-        free = calls_in_window(perf_counter, server, directory, options) if perf_can_count(server) else None
-    return saturated, free
+        saturated = calls_in_window(counters.calls_saturated, server, directory, options)
+        if not counters.perf_can_count():
+            return saturated, "not counted: tracepoints are closed to this user"
+        return saturated, calls_in_window(counters.calls_at_full_speed, server, directory, options)
 
 
 def calls_in_window(counter, server, directory, options):
@@ -177,75 +176,17 @@ def calls_in_window(counter, server, directory, options):
     return f"{total:.3f}: {', '.join(shown)}, epoll_ctl {counts['epoll_ctl'] / options.connections:.1f} per connection"
 
 
-def perf_can_count(server):
-    try:
-        command = ["perf", "stat", "-e", "syscalls:sys_enter_read", "-p", str(server.pid), "--", "true"]
-        return subprocess.run(command, capture_output=True).returncode == 0
-    except FileNotFoundError:
-        return False
-
-
-@contextlib.contextmanager
-def perf_counter(server, directory):
-    """Counts by tracepoint, which hardly slows the server: where the client is the slower side, the server sleeps between
-    requests and waits more often than once a batch. Counting is on for the length of the `with`, not longer."""
-    events = [f"syscalls:sys_enter_{call}" for call in CALLS] + ["raw_syscalls:sys_enter"]
-    control_in, control_out = os.pipe()
-    ack_in, ack_out = os.pipe()
-    report = directory / "perf.csv"
-    command = ["perf", "stat", "-x", ",", "-o", str(report), "-D", "-1", f"--control=fd:{control_in},{ack_out}"]
-    command += ["-e", ",".join(events), "-p", str(server.pid)]
-    process = subprocess.Popen(command, pass_fds=(control_in, ack_out), stderr=subprocess.DEVNULL)
-
-    def tell(word):
-        os.write(control_out, word + b"\n")
-        os.read(ack_in, 16)
-
-    counts = collections.Counter()
-    try:
-        tell(b"enable")
-        yield counts
-        tell(b"disable")
-        process.send_signal(signal.SIGINT)
-        process.wait(measure.STOP_SECONDS_MAX)
-    finally:
-        measure.stop(process)
-        for descriptor in (control_in, control_out, ack_in, ack_out):
-            os.close(descriptor)
-    for line in report.read_text().splitlines():
-        fields = line.split(",")
-        if len(fields) > 2 and fields[0].isdigit():
-            counts[fields[2].removeprefix("syscalls:sys_enter_")] = int(fields[0])
-    total = counts.pop("raw_syscalls:sys_enter")
-    counts["other"] = total - sum(counts.values())
-
-
-@contextlib.contextmanager
-def strace_counter(server, directory):
-    """Counts by stopping the server at every call, so that it is the slower side and always has work: saturation."""
-    report = directory / "strace.txt"
-    command = ["strace", "-c", "-f", "-U", "name,calls", "-o", str(report), "-p", str(server.pid)]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    counts = collections.Counter()
-    try:
-        wait_until_traced(server)
-        yield counts
-        process.send_signal(signal.SIGINT)
-        process.wait(measure.STOP_SECONDS_MAX)
-    finally:
-        measure.stop(process)
-    for name, count in re.findall(r"^(\w+)\s+(\d+)$", report.read_text(), re.MULTILINE):
-        if name != "total":
-            counts[name] += int(count)
-
-
-def wait_until_traced(server):
-    give_up = time.monotonic() + measure.READY_SECONDS_MAX
-    while time.monotonic() < give_up:
-        if not re.search(r"TracerPid:\s+0$", open(f"/proc/{server.pid}/status").read(), re.MULTILINE):
-            return
-        time.sleep(0.02)
-    raise Failure("strace could not attach to the server")
+def allocations_of(name, directory, options):
+    """Heap allocations of the running server, over all requests of a window that also opens the connections."""
+    with counters.allocation_probes(measure.release(name)) as events:
+        if not events:
+            return None
+        with serving(name, directory, options) as server:
+            wrk(server, DEPTHS[-1], 1, options)
+            with counters.perf_stat(server, events, directory) as counts:
+                requests, _ = wrk(server, 1, 2, options)
+    total = sum(counts.values())
+    return f"{total / requests:.4f} ({total} in {requests} requests on {options.connections} new connections)"
 
 
 def allocations_line():
@@ -306,8 +247,7 @@ def bar_rows(figures):
     if "calls" in figures:
         asked = f"at most {BARS['calls']}, no epoll_ctl"
         yield "system calls per request, depth 1 under load", asked, figures["calls"]["myriapod"][0]
-    allocations = figures["allocations"] or "not counted: there is no `tests/allocations.rs`"
-    yield "heap allocations per request", "0", allocations
+    yield "heap allocations per request", "0", "; ".join(filter(None, figures["allocations"])) or "not counted"
     if "ab" in figures:
         name = f"CPU per request against nginx, `ab -c {AB_CONNECTIONS}` without `-k`"
         yield name, f"at most {BARS['ab']:.2f}", spread(ratios(figures["ab"], "myriapod", "nginx"), 3)
@@ -320,7 +260,8 @@ def report(names, figures, options):
     parts = [
         measure.heading("bench"),
         f"Server on CPU {options.server_cpu}, wrk on CPU {options.client_cpu}, {options.connections} connections, "
-        f"{options.rounds} rounds of {options.seconds} s in random order (seed {options.seed}); medians, and (least..most). "
+        f"{options.rounds} rounds of {options.seconds} s in random order (seed {options.seed}); "
+        "medians, and (least..most). "
         f"Others used {statistics.median(others):.0f} % of a CPU meanwhile, at most {max(others):.0f} %.",
         server_table(names, results),
     ]
@@ -335,7 +276,7 @@ def report(names, figures, options):
 
 def call_rows(calls):
     for name, (saturated, free) in calls.items():
-        yield name, saturated, free or "not counted: tracepoints are closed to this user"
+        yield name, saturated, free
 
 
 def ab_costs(blocks):
@@ -347,7 +288,8 @@ def ab_costs(blocks):
 
 
 def flags():
-    parser = argparse.ArgumentParser(prog="bench.sh", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    plain = argparse.RawTextHelpFormatter
+    parser = argparse.ArgumentParser(prog="bench.sh", description=__doc__, formatter_class=plain)
     add = parser.add_argument
     add("--rounds", type=int, help="how often everything is repeated (default 5)")
     add("--seconds", type=int, help="length of one block of load (default 4)")
@@ -393,8 +335,10 @@ def main():
     if not options.no_build:
         measure.build(names)
     chance = random.Random(options.seed)
-    figures = {"allocations": allocations_line() if "myriapod" in names else None}
+    figures = {}
     with measure.scratch() as directory:
+        if "myriapod" in names:
+            figures["allocations"] = [allocations_of("myriapod", directory, options), allocations_line()]
         if not options.skip_calls:
             figures["calls"] = {name: calls_of(name, directory, options) for name in OURS if name in names}
         figures["rounds"] = rounds(names, directory, options, chance)

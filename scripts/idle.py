@@ -28,6 +28,8 @@ HALF_HEAD = b"GET /plaintext HTTP/1.1\r\nHost: localhost\r\nX-Never"
 BATCH = 250
 ANSWER_SECONDS_MAX = 10
 SPARE_DESCRIPTORS = 200
+# Not in Python's socket module before 3.12.
+IP_BIND_ADDRESS_NO_PORT = 24
 MIB = 2**20
 
 
@@ -67,9 +69,6 @@ class Crowd:
         for member in self.members:
             member.close()
         self.members = []
-
-
-IP_BIND_ADDRESS_NO_PORT = 24
 
 
 def wait_for_answers(batch):
@@ -170,7 +169,8 @@ def report(server_name, total, points, percent, peak, after):
     return "\n\n".join([
         measure.heading("idle"),
         measure.table([f"{server_name}, one reactor", "asked", "measured"], rows),
-        f"Proportional set size in MiB by connections: {steps}; with {total} half heads: {peak / MIB:.2f}; after: {after / MIB:.2f}.",
+        f"Proportional set size in MiB by connections: {steps}; "
+        f"with {total} half heads: {peak / MIB:.2f}; after: {after / MIB:.2f}.",
     ])
 
 
@@ -179,9 +179,8 @@ def mib_over(after, start):
 
 
 def flags():
-    parser = argparse.ArgumentParser(
-        prog="idle.sh", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    plain = argparse.RawTextHelpFormatter
+    parser = argparse.ArgumentParser(prog="idle.sh", description=__doc__, formatter_class=plain)
     add = parser.add_argument
     add("--server", default="myriapod", help=f"one of {', '.join(measure.installed())} (default myriapod)")
     add("--connections", type=int, default=15_000, help="default 15000")
@@ -208,8 +207,9 @@ def main():
     if not options.no_build:
         measure.build([options.server])
     extra = options.myriapod_args.split() if options.server == "myriapod" else ()
-    with measure.scratch() as directory, measure.serving(options.server, directory, options.server_cpu, extra) as server:
-        figures = measured(server, options.connections)
+    with measure.scratch() as directory:
+        with measure.serving(options.server, directory, options.server_cpu, extra) as server:
+            figures = measured(server, options.connections)
     measure.publish("idle", report(options.server, options.connections, *figures), options.write_readme)
 
 

@@ -1,8 +1,8 @@
 """What bench.py and idle.py share: starting servers, reading what they cost, describing the machine.
 
 Servers are this process's own children, bound to loopback, and end with it: every one is a context manager, and
-SIGTERM unwinds like an exception. CPU time is the scheduler's own count of nanoseconds (`schedstat`, first field), so a
-block of a second is already precise; threads that ended in between are not in it.
+SIGTERM unwinds like an exception. CPU time is the scheduler's own count of nanoseconds, not of clock ticks, so a block
+of a second is already precise.
 """
 
 import contextlib
@@ -12,6 +12,7 @@ import http.client
 import os
 import pathlib
 import platform
+import re
 import shutil
 import signal
 import socket
@@ -28,6 +29,8 @@ PEER_COMMANDS = {
     "haproxy": ["haproxy", "-db", "-f", "{conf}"],
     "h2o": ["h2o", "-c", "{conf}"],
 }
+# Servers live in sbin, which is not on everybody's path.
+SEARCH_PATH = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/usr/local/sbin"
 READY_SECONDS_MAX = 10
 STOP_SECONDS_MAX = 10
 
@@ -49,16 +52,13 @@ def build(names):
     packages = {"ceiling": ["-p", "myriapod-load"], "myriapod": ["-p", "myriapod"]}
     for name in names:
         if name in packages:
-            subprocess.run(["cargo", "build", "--release", "--quiet", *packages[name], "--bin", name], cwd=ROOT, check=True)
+            command = ["cargo", "build", "--release", "--quiet", *packages[name], "--bin", name]
+            subprocess.run(command, cwd=ROOT, check=True)
 
 
 def installed():
     """The servers that can be measured here, ours first."""
-    return ["ceiling", "myriapod"] + [name for name in PEER_COMMANDS if shutil.which(name) or name_in_sbin(name)]
-
-
-def name_in_sbin(name):
-    return shutil.which(name, path="/usr/sbin:/usr/local/sbin")
+    return ["ceiling", "myriapod"] + [name for name in PEER_COMMANDS if shutil.which(name, path=SEARCH_PATH)]
 
 
 # --- servers -----------------------------------------------------------------------------------------------------
@@ -95,7 +95,7 @@ def serving(name, directory, cpu, extra=()):
     port = free_port()
     log = directory / f"{name}-{port}.log"
     command = ["taskset", "-c", str(cpu), *command_of(name, port, directory, cpu), *extra]
-    environment = os.environ | {"PATH": os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin"}
+    environment = os.environ | {"PATH": SEARCH_PATH}
     with open(log, "wb") as errors:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors, env=environment)
     server = Server(name, port, process)
@@ -129,7 +129,9 @@ def wait_until_ready(server, log):
         except (OSError, http.client.HTTPException) as error:
             seen = repr(error)
         time.sleep(0.02)
-    raise Failure(f"{server.name} does not answer /plaintext as it should ({seen}); it said:\n{log.read_text()}")
+    ended = server.process.poll()
+    state = "runs but does not answer as it should" if ended is None else f"ended with status {ended}"
+    raise Failure(f"{server.name} {state} (/plaintext: {seen}); it said:\n{log.read_text().strip() or 'nothing'}")
 
 
 def answer_of(port):
@@ -172,13 +174,14 @@ def family(pid):
 
 
 def cpu_ns(pid):
-    """CPU time of a process and its descendants, all threads, user and system."""
-    total = 0
-    for member in family(pid):
-        for task in pathlib.Path(f"/proc/{member}/task").iterdir():
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-                total += int((task / "schedstat").read_text().split()[0])
-    return total
+    """CPU time of a process and its descendants, user and system, threads that ended included."""
+    return sum(time.clock_gettime_ns(cpu_clock(member)) for member in family(pid))
+
+
+def cpu_clock(pid):
+    """What clock_getcpuclockid(3) makes of a pid: the scheduler's own count for the whole process, in nanoseconds."""
+    whole_process_by_scheduler = 2
+    return ~pid << 3 | whole_process_by_scheduler
 
 
 def pss_bytes(pid):
@@ -192,7 +195,7 @@ def pss_bytes(pid):
 
 
 def machine_busy_ns():
-    """Time all CPUs together did not idle since boot, in clock ticks of usually 10 ms; what the hypervisor stole counts as busy."""
+    """Time all CPUs together were not idle since boot, to a clock tick; what the hypervisor stole counts too."""
     user, nice, system, _idle, _iowait, irq, softirq, steal = map(
         int, pathlib.Path("/proc/stat").read_text().splitlines()[0].split()[1:9]
     )
@@ -203,9 +206,8 @@ def machine_busy_ns():
 
 
 def machine():
-    model = next(
-        (line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.machine()
-    )
+    found = re.search(r"^model name\s*: (.*)$", pathlib.Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    model = found[1] if found else platform.machine()
     gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return f"{model}, {os.cpu_count()} CPUs, {gib:.0f} GiB, Linux {platform.release()}"
 
@@ -256,7 +258,7 @@ def run(main):
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         main()
-    except (Failure, subprocess.CalledProcessError) as error:
+    except (Failure, subprocess.CalledProcessError, FileNotFoundError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit(130)
