@@ -295,6 +295,7 @@ def flags():
     add("--seconds", type=int, help="length of one block of load (default 4)")
     add("--quick", action="store_true", help="two rounds of one second: a look, not a measurement")
     add("--only", help="comma-separated servers, always beside the ceiling (default: all that are installed)")
+    add("--control", action="store_true", help="measure the ceiling twice, to see how far the ratio of equals strays")
     add("--connections", type=int, default=64, help="of wrk (default 64)")
     add("--server-cpu", type=int, default=0, help="default 0")
     add("--client-cpu", type=int, default=1, help="default 1")
@@ -319,12 +320,11 @@ def with_defaults(options):
 
 def chosen(options):
     here = measure.installed()
-    if not options.only:
-        return here
-    wanted = ["ceiling"] + [name for name in options.only.split(",") if name != "ceiling"]
+    wanted = options.only.split(",") if options.only else here
     if missing := [name for name in wanted if name not in here]:
         raise Failure(f"not here: {', '.join(missing)}; there are {', '.join(here)}")
-    return wanted
+    control = [measure.CONTROL] if options.control else []
+    return ["ceiling", *control] + [name for name in wanted if name != "ceiling"]
 
 
 def main():

@@ -113,12 +113,12 @@ def warm_up(server):
 
 
 def memory_by_step(server, crowd, total):
-    """Points (connections, bytes)."""
-    points = [(0, measure.pss_bytes(server.pid))]
+    """Points (connections, bytes, anonymous bytes)."""
+    points = [(0, *measure.pss_bytes(server.pid))]
     for step in range(STEPS):
         crowd.grow(total * (step + 1) // STEPS - len(crowd.members), REQUEST, answered=True)
         time.sleep(SETTLE_SECONDS)
-        points.append((len(crowd.members), measure.pss_bytes(server.pid)))
+        points.append((len(crowd.members), *measure.pss_bytes(server.pid)))
         say(f"{points[-1][0]} idle connections: {points[-1][1] / MIB:.2f} MiB")
     return points
 
@@ -134,10 +134,10 @@ def busy_memory(server, crowd, total):
     crowd.grow(total, HALF_HEAD, answered=False)
     time.sleep(SETTLE_SECONDS)
     crowd.require_all_open()
-    peak = measure.pss_bytes(server.pid)
+    peak, _ = measure.pss_bytes(server.pid)
     crowd.close()
     time.sleep(RETURN_SECONDS)
-    return peak, measure.pss_bytes(server.pid)
+    return peak, measure.pss_bytes(server.pid)[0]
 
 
 def measured(server, total):
@@ -158,14 +158,15 @@ def measured(server, total):
 
 
 def report(server_name, total, points, percent, peak, after):
-    slope = statistics.linear_regression(*zip(*points)).slope
+    counts, sizes, anonymous = zip(*points)
+    slope, slope_anonymous = (statistics.linear_regression(counts, each).slope for each in (sizes, anonymous))
     start = points[0][1]
     rows = [
-        ("memory added per idle keep-alive connection", "at most 128 B", f"{slope:.0f} B"),
+        ("memory added per idle keep-alive connection", "at most 128 B", f"{slope:.0f} B ({slope_anonymous:.0f} B of it anonymous)"),
         (f"CPU while {total} connections sit idle, {IDLE_SECONDS} s", "0.0 %", f"{percent:.3f} %"),
         (f"memory after {total} busy connections closed, {RETURN_SECONDS} s", "start + 8 MiB", mib_over(after, start)),
     ]
-    steps = ", ".join(f"{count}: {size / MIB:.2f}" for count, size in points)
+    steps = ", ".join(f"{count}: {size / MIB:.2f}" for count, size, _ in points)
     return "\n\n".join([
         measure.heading("idle"),
         measure.table([f"{server_name}, one reactor", "asked", "measured"], rows),

@@ -24,6 +24,8 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PEERS = ROOT / "scripts" / "peers"
 OUT = ROOT / "out"
+# The ceiling once more, as if it were another server: how far its ratio is from one is the error of the method.
+CONTROL = "ceiling again"
 PEER_COMMANDS = {
     "nginx": ["nginx", "-e", "stderr", "-p", "{dir}", "-c", "{conf}"],
     "haproxy": ["haproxy", "-db", "-f", "{conf}"],
@@ -93,7 +95,7 @@ def scratch():
 def serving(name, directory, cpu, extra=()):
     """A ready server, pinned to one CPU, for the length of a `with`."""
     port = free_port()
-    log = directory / f"{name}-{port}.log"
+    log = directory / f"{port}.log"
     command = ["taskset", "-c", str(cpu), *command_of(name, port, directory, cpu), *extra]
     environment = os.environ | {"PATH": SEARCH_PATH}
     with open(log, "wb") as errors:
@@ -107,12 +109,12 @@ def serving(name, directory, cpu, extra=()):
 
 
 def command_of(name, port, directory, cpu):
-    if name == "ceiling":
-        return [str(release(name)), "--cpu", str(cpu), "--port", str(port)]
+    if name in ("ceiling", CONTROL):
+        return [str(release("ceiling")), "--cpu", str(cpu), "--port", str(port)]
     if name == "myriapod":
         return [str(release(name)), "--reactors", "1", "--pin", str(cpu), "--listen", f"127.0.0.1:{port}"]
     template = (PEERS / f"{name}.conf").read_text()
-    conf = directory / f"{name}-{port}.conf"
+    conf = directory / f"{port}.conf"
     conf.write_text(template.replace("@PORT@", str(port)).replace("@DIR@", str(directory)))
     return [part.format(conf=conf, dir=directory) for part in PEER_COMMANDS[name]]
 
@@ -185,13 +187,17 @@ def cpu_clock(pid):
 
 
 def pss_bytes(pid):
-    """Proportional set size of a process and its descendants."""
-    total = 0
+    """Proportional set size of a process and its descendants: all of it, and what is anonymous in it.
+
+    The rest is files mapped by others too (libc above all), whose share changes as other programs come and go.
+    """
+    total = anonymous = 0
     for member in family(pid):
-        for line in pathlib.Path(f"/proc/{member}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                total += int(line.split()[1]) * 1024
-    return total
+        rollup = pathlib.Path(f"/proc/{member}/smaps_rollup").read_text()
+        kib = {name: int(size) for name, size in re.findall(r"^(\w+):\s+(\d+) kB$", rollup, re.MULTILINE)}
+        total += kib["Pss"] * 1024
+        anonymous += kib["Pss_Anon"] * 1024
+    return total, anonymous
 
 
 def machine_busy_ns():
