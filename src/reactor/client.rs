@@ -408,12 +408,15 @@ impl<S: Stream> Client<S> {
     /// Writes until everything is out or the peer takes no more.
     #[inline]
     fn flush(&mut self, busy: &mut Busy, turn: &Turn<'_>, share: &mut Share) -> Result<Flushed, CloseReason> {
+        let is_ending = self.life != Life::Open;
         loop {
             let (asked, written) = match busy.output.front() {
                 Front::Empty => return Ok(Flushed::All),
                 _ if !self.readiness.is_writable() => return Ok(Flushed::Blocked),
                 _ if share.written == 0 => return Ok(Flushed::Spent),
-                Front::Bytes { bytes, more } => (bytes.len(), self.stream.write(bytes, more)),
+                // The last bytes leave in one segment with the end of the connection, which follows at once: a packet
+                // less to send, to take in and to wake somebody for.
+                Front::Bytes { bytes, more } => (bytes.len(), self.stream.write(bytes, more || is_ending)),
                 Front::File(range) => (0, self.stream.send_file(range)),
             };
             match written {
