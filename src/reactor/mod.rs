@@ -539,7 +539,7 @@ impl Reactor {
     fn turn(&mut self) -> (Turn<'_>, &mut Slots<Client<Socket>>) {
         let turn = Turn {
             clock: &self.clock,
-            stamp: &self.stamp,
+            stamp: &mut self.stamp,
             limits: &self.limits,
             gateways: &self.gateways,
             pool: &mut self.pool,

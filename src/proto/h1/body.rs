@@ -8,7 +8,7 @@ use crate::base::buffer::ReadBuffer;
 use crate::config::Limits;
 use crate::http::Framing;
 use crate::proto::Violation;
-use crate::proto::h1::head::is_token_byte;
+use crate::proto::h1::head::is_token;
 
 /// What the next bytes are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -206,9 +206,7 @@ fn chunk_size(line: &[u8]) -> Result<u64, Violation> {
 fn is_field_line(line: &[u8]) -> bool {
     let Some(colon) = memchr::memchr(b':', line) else { return false };
     let (name, value) = line.split_at(colon);
-    !name.is_empty()
-        && name.iter().copied().all(is_token_byte)
-        && value.iter().all(|byte| matches!(byte, b'\t' | b' '..=b'~' | 0x80..))
+    is_token(name) && value.iter().all(|byte| matches!(byte, b'\t' | b' '..=b'~' | 0x80..))
 }
 
 #[cfg(test)]
