@@ -82,13 +82,20 @@ fn within_limit(bytes: &[u8], limits: &Limits) -> Result<(), Violation> {
     if bytes.len() < limits.head_bytes_max as usize {
         return Ok(());
     }
+    Err(too_long(bytes, limits))
+}
+
+/// What is over the limit, however much of the head has come: the request line alone, or all of it.
+#[cold]
+fn too_long(bytes: &[u8], limits: &Limits) -> Violation {
+    let bytes = &bytes[..bytes.len().min(limits.head_bytes_max as usize)];
     let line_is_complete = memchr::memchr(b'\n', bytes).is_some();
     let has_target = memchr::memchr(b' ', bytes).is_some();
-    Err(match (line_is_complete, has_target) {
+    match (line_is_complete, has_target) {
         (true, _) => Violation::HeadTooLong,
         (false, true) => Violation::TargetTooLong,
         (false, false) => Violation::BadRequestLine,
-    })
+    }
 }
 
 /// Splits a complete head into lines, names and values. `false`: it is not complete.
@@ -102,7 +109,7 @@ fn split(bytes: &[u8], index: &mut HeadIndex, limits: &Limits) -> Result<bool, V
     let mut request = httparse::Request::new(&mut []);
     let head_len = match request.parse_with_uninit_headers(bytes, &mut lines[..fields_max]) {
         Ok(httparse::Status::Complete(len)) if len <= limits.head_bytes_max as usize => len,
-        Ok(httparse::Status::Complete(_)) => return Err(Violation::HeadTooLong),
+        Ok(httparse::Status::Complete(_)) => return Err(too_long(bytes, limits)),
         Ok(httparse::Status::Partial) => return Ok(false),
         Err(error) => return Err(blame(error, bytes)),
     };
