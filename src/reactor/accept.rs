@@ -16,6 +16,8 @@ pub(super) struct Listener {
     socket: Socket,
     /// The file of a unix socket, removed with the listener.
     path: Option<PathBuf>,
+    /// By which the poll names it.
+    pub number: u32,
     /// Which gateway answers those who come this way.
     pub site: u8,
     /// An edge was seen and not yet used up.
@@ -50,7 +52,7 @@ pub fn claim(address: SocketAddr) -> io::Result<(OwnedFd, SocketAddr)> {
 
 impl Listener {
     /// Binds and listens.
-    pub(super) fn open(listen: &Listen, backlog: u32, site: u8) -> io::Result<Listener> {
+    pub(super) fn open(listen: &Listen, backlog: u32, site: u8, number: u32) -> io::Result<Listener> {
         let (socket, path) = match listen {
             Listen::Tcp(address) => (tcp(*address)?, None),
             Listen::Unix(path) => (unix(path)?, Some(path.clone())),
@@ -58,7 +60,7 @@ impl Listener {
         socket.set_nonblocking(true)?;
         socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
         // Worth a look at once: whoever connected before it was registered gives no edge.
-        Ok(Listener { socket, path, site, is_ready: true })
+        Ok(Listener { socket, path, number, site, is_ready: true })
     }
 
     /// One connection that waits, in non-blocking mode; its address is not asked for, since few want it.
@@ -133,8 +135,8 @@ mod tests {
     fn a_second_claim_of_an_address_is_refused_and_our_own_listeners_are_not() {
         let (_claim, address) = claim("127.0.0.1:0".parse().unwrap()).unwrap();
         let listen = Listen::Tcp(address);
-        let _first = Listener::open(&listen, 16, 0).unwrap();
-        let _second = Listener::open(&listen, 16, 0).unwrap();
+        let _first = Listener::open(&listen, 16, 0, 0).unwrap();
+        let _second = Listener::open(&listen, 16, 0, 0).unwrap();
         assert_eq!(claim(address).unwrap_err().kind(), io::ErrorKind::AddrInUse);
     }
 
