@@ -156,6 +156,11 @@ impl Client {
         Ok(std::mem::take(&mut self.unread))
     }
 
+    /// What came and made no whole answer.
+    pub fn unread(&self) -> &[u8] {
+        &self.unread
+    }
+
     /// Whether nothing at all waits to be read right now.
     pub fn is_silent(&mut self) -> bool {
         self.wait_at_most(std::time::Duration::from_millis(1));
@@ -195,7 +200,7 @@ impl Client {
     fn until(&mut self, end: &[u8]) -> io::Result<String> {
         loop {
             if let Some(at) = self.unread.windows(end.len()).position(|window| window == end) {
-                let text = self.unread.drain(..at + end.len()).collect();
+                let text: Vec<u8> = self.unread.drain(..at + end.len()).collect();
                 return Ok(String::from_utf8(text).expect("ASCII"));
             }
             if self.fill()? == 0 {
