@@ -42,8 +42,12 @@ fn serve(config: &Config) -> ExitCode {
         Ok(server) => server,
         Err(error) => return refuse(iter::once(error), FAILED),
     };
+    let signals = match signals::watch() {
+        Ok(signals) => signals,
+        Err(error) => return refuse(iter::once(error), FAILED),
+    };
     eprint!("{}", server.banner());
-    match signals::serve_until_signal(server) {
+    match signals::serve_until_signal(server, signals) {
         Ok(End::Drained { farewell, ms }) => {
             eprintln!("myriapod: drained {} connections, cut {}, in {ms} ms", farewell.drained, farewell.cut);
             ExitCode::SUCCESS

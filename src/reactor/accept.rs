@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::net::SocketFlags;
-use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::config::Listen;
 
@@ -16,16 +16,14 @@ pub(super) struct Listener {
     socket: Socket,
     /// The file of a unix socket, removed with the listener.
     path: Option<PathBuf>,
+    /// By which the poll names it.
+    pub number: u32,
     /// Which gateway answers those who come this way.
     pub site: u8,
     /// An edge was seen and not yet used up.
     pub is_ready: bool,
 }
 
-/// Silence after which the kernel asks whether a peer is still there, and how often, and how many times.
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
-const KEEPALIVE_RETRIES: u32 = 4;
 /// How long sent bytes may stay unacknowledged before the peer is taken for gone.
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(60);
 
@@ -50,7 +48,7 @@ pub fn claim(address: SocketAddr) -> io::Result<(OwnedFd, SocketAddr)> {
 
 impl Listener {
     /// Binds and listens.
-    pub(super) fn open(listen: &Listen, backlog: u32, site: u8) -> io::Result<Listener> {
+    pub(super) fn open(listen: &Listen, backlog: u32, site: u8, number: u32) -> io::Result<Listener> {
         let (socket, path) = match listen {
             Listen::Tcp(address) => (tcp(*address)?, None),
             Listen::Unix(path) => (unix(path)?, Some(path.clone())),
@@ -58,7 +56,7 @@ impl Listener {
         socket.set_nonblocking(true)?;
         socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
         // Worth a look at once: whoever connected before it was registered gives no edge.
-        Ok(Listener { socket, path, site, is_ready: true })
+        Ok(Listener { socket, path, number, site, is_ready: true })
     }
 
     /// One connection that waits, in non-blocking mode; its address is not asked for, since few want it.
@@ -82,6 +80,9 @@ impl Drop for Listener {
 }
 
 /// Options are set on the listener: Linux hands them on to accepted sockets, which saves calls for each.
+///
+/// Not `SO_KEEPALIVE`: every wait has a deadline of ours, so a peer that vanished is noticed without the kernel's timer
+/// per connection.
 fn tcp(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.cloexec(), Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
@@ -90,9 +91,6 @@ fn tcp(address: SocketAddr) -> io::Result<Socket> {
         socket.set_only_v6(true)?;
     }
     socket.set_tcp_nodelay(true)?;
-    socket.set_keepalive(true)?;
-    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
-    socket.set_tcp_keepalive(&keepalive.with_retries(KEEPALIVE_RETRIES))?;
     socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX))?;
     socket.bind(&address.into())?;
     Ok(socket)
@@ -133,8 +131,8 @@ mod tests {
     fn a_second_claim_of_an_address_is_refused_and_our_own_listeners_are_not() {
         let (_claim, address) = claim("127.0.0.1:0".parse().unwrap()).unwrap();
         let listen = Listen::Tcp(address);
-        let _first = Listener::open(&listen, 16, 0).unwrap();
-        let _second = Listener::open(&listen, 16, 0).unwrap();
+        let _first = Listener::open(&listen, 16, 0, 0).unwrap();
+        let _second = Listener::open(&listen, 16, 0, 0).unwrap();
         assert_eq!(claim(address).unwrap_err().kind(), io::ErrorKind::AddrInUse);
     }
 

@@ -278,7 +278,8 @@ impl<S: Stream> Client<S> {
             if busy.output.queued() > u64::from(turn.limits.output_bytes_high) {
                 return Advance::Full;
             }
-            if share.requests == 0 {
+            // Over an empty input the machine still rolls on, so that a connection never rests between two numbers.
+            if share.requests == 0 && !busy.input.is_empty() {
                 return Advance::Spent;
             }
             match busy.machine.receive(&mut busy.input, turn.index, turn.limits) {

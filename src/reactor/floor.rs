@@ -252,7 +252,7 @@ impl<S: Stream> Floor<S> {
                 self.arm(key);
             }
             Step::Thirsty => {
-                self.thirsty.push_back(key);
+                self.wait_for_buffer(key);
                 self.arm(key);
             }
             Step::Close(reason) => self.close(key, reason),
@@ -266,12 +266,18 @@ impl<S: Stream> Floor<S> {
         }
     }
 
+    /// Counts as queued, so that an edge that comes meanwhile does not queue it twice.
+    fn wait_for_buffer(&mut self, key: Key<Client<S>>) {
+        let Some(client) = self.clients.get_mut(key) else { return };
+        if !client.readiness.set_queued(true) {
+            self.thirsty.push_back(key);
+        }
+    }
+
     /// Buffers came back: those who wait for one go on.
     fn quench(&mut self) {
-        for _ in 0..self.pool.available().min(self.thirsty.len()) {
-            let Some(key) = self.thirsty.pop_front() else { return };
-            self.enqueue(key);
-        }
+        let count = self.pool.available().min(self.thirsty.len());
+        self.ready.extend(self.thirsty.drain(..count));
     }
 
     /// A parked connection is watched by the kernel and by the wheel.

@@ -15,6 +15,8 @@ pub enum Notice {
         /// Milliseconds.
         ms_max: u32,
     },
+    /// Every other reactor has ended.
+    Last,
     /// End now.
     Stop,
 }

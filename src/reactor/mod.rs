@@ -72,6 +72,8 @@ pub struct Reactor {
     floor: Floor<Socket>,
     accepting: Accepting,
     drain: Option<Drain>,
+    /// Whether every other reactor has ended.
+    is_last: bool,
 }
 
 /// Whether new connections are taken.
@@ -110,6 +112,7 @@ impl Reactor {
             floor: Floor::new(setup.means, clock),
             accepting: Accepting::Yes,
             drain: None,
+            is_last: false,
         }
     }
 
@@ -118,8 +121,9 @@ impl Reactor {
     /// # Errors
     /// What the kernel says.
     pub fn listen(&mut self, listen: &Listen, backlog: u32, site: u8) -> io::Result<()> {
-        let listener = Listener::open(listen, backlog, site)?;
-        let token = Source::<()>::Listener(self.listeners.len() as u32).token();
+        let number = self.listeners.len() as u32;
+        let listener = Listener::open(listen, backlog, site, number)?;
+        let token = Source::<()>::Listener(number).token();
         self.poll.registry().register(&mut SourceFd(&listener.as_raw_fd()), token, Interest::READABLE)?;
         self.listeners.push(listener);
         Ok(())
@@ -160,7 +164,7 @@ impl Reactor {
 
     /// How long nothing needs to be done unless something happens.
     fn patience(&self) -> Option<Duration> {
-        if self.floor.is_busy() || self.may_accept() {
+        if self.floor.is_busy() || self.may_accept() || self.is_drained() {
             return Some(Duration::ZERO);
         }
         let paused_until = match self.accepting {
@@ -180,8 +184,9 @@ impl Reactor {
             count += 1;
             match Source::of(event.token()) {
                 Source::Inbox => {}
-                Source::Listener(index) => {
-                    if let Some(listener) = self.listeners.get_mut(index as usize) {
+                Source::Listener(number) => {
+                    // Not its place in the list, which changes when a drain closes others.
+                    if let Some(listener) = self.listeners.iter_mut().find(|each| each.number == number) {
                         listener.is_ready = true;
                     }
                 }
@@ -207,12 +212,19 @@ impl Reactor {
         while let Some(notice) = self.inbox.next() {
             match notice {
                 Notice::Drain { ms_max } => self.begin_drain(ms_max),
+                Notice::Last => self.is_last = true,
                 Notice::Stop => return Some(self.end_drain()),
             }
         }
-        let drain = self.drain?;
-        let is_over = self.floor.visitors() == 0 || self.floor.clock.now().has_reached(drain.cut_at);
-        is_over.then(|| self.end_drain())
+        let is_late = self.drain.is_some_and(|drain| self.floor.clock.now().has_reached(drain.cut_at));
+        (is_late || self.is_drained()).then(|| self.end_drain())
+    }
+
+    /// Whether a drain is complete here. Who has the admin listener stays until the others are gone, since somebody
+    /// may ask there how they are doing.
+    fn is_drained(&self) -> bool {
+        let may_go = self.is_last || self.listeners.is_empty();
+        self.drain.is_some() && may_go && self.floor.visitors() == 0
     }
 
     /// Takes in who waits at the main listeners, closes these, and wakes every connection so that the idle ones go.

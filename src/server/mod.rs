@@ -145,8 +145,12 @@ impl Server {
     /// When a reactor broke instead of ending.
     pub fn join(mut self) -> std::io::Result<Farewell> {
         let mut sum = Farewell::default();
-        for running in &mut self.reactors {
+        // The first one has the admin listener, so it is waited for last, and told so.
+        for (number, running) in self.reactors.iter_mut().enumerate().rev() {
             let Some(thread) = running.thread.take() else { continue };
+            if number == 0 {
+                let _ = running.inbox.notify(Notice::Last);
+            }
             let farewell =
                 thread.join().unwrap_or_else(|_| Err(std::io::Error::other("a reactor panicked")))?;
             sum.drained += farewell.drained;

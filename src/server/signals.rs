@@ -27,12 +27,20 @@ pub enum End {
     },
 }
 
+/// Takes charge of the signals that mean something here. To be called before the server is said to be ready: whoever
+/// read that may send one at once.
+///
+/// # Errors
+/// When signals cannot be watched.
+pub fn watch() -> io::Result<Signals> {
+    Signals::new([SIGTERM, SIGINT, SIGUSR1])
+}
+
 /// Serves until SIGTERM or SIGINT, then drains; a second one ends at once. SIGUSR1 opens the access log anew.
 ///
 /// # Errors
-/// When signals cannot be watched, or a reactor broke.
-pub fn serve_until_signal(server: Server) -> io::Result<End> {
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR1])?;
+/// When a reactor broke.
+pub fn serve_until_signal(server: Server, mut signals: Signals) -> io::Result<End> {
     for signal in signals.forever() {
         match signal {
             SIGUSR1 => server.log().reopen(),

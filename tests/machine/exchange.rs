@@ -125,7 +125,7 @@ impl<'l> Line<'l> {
                 }
                 Err(violation) => {
                     drain(&mut self.output, &mut self.sent);
-                    self.machine.refuse(violation, &self.stamp, &mut self.output);
+                    self.machine.refuse(violation, &mut self.stamp, &mut self.output);
                     drain(&mut self.output, &mut self.refusal);
                     self.end = End::Refused(violation);
                     break;
@@ -155,7 +155,7 @@ impl<'l> Line<'l> {
 
     fn respond(&mut self, body: Body) {
         let response = Response { body, ..Response::empty(Status::OK) };
-        self.machine.respond(response, true, &self.stamp, &mut self.output);
+        self.machine.respond(response, true, &mut self.stamp, &mut self.output);
     }
 
     fn finish(self) -> Outcome {

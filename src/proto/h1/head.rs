@@ -86,13 +86,20 @@ fn within_limit(bytes: &[u8], limits: &Limits) -> Result<(), Violation> {
     if bytes.len() < limits.head_bytes_max as usize {
         return Ok(());
     }
+    Err(too_long(bytes, limits))
+}
+
+/// What is over the limit, however much of the head has come: the request line alone, or all of it.
+#[cold]
+fn too_long(bytes: &[u8], limits: &Limits) -> Violation {
+    let bytes = &bytes[..bytes.len().min(limits.head_bytes_max as usize)];
     let line_is_complete = memchr::memchr(b'\n', bytes).is_some();
     let has_target = memchr::memchr(b' ', bytes).is_some();
-    Err(match (line_is_complete, has_target) {
+    match (line_is_complete, has_target) {
         (true, _) => Violation::HeadTooLong,
         (false, true) => Violation::TargetTooLong,
         (false, false) => Violation::BadRequestLine,
-    })
+    }
 }
 
 /// Why splitting came to no end.
@@ -127,7 +134,7 @@ fn split(bytes: &[u8], index: &mut HeadIndex, limits: &Limits) -> Result<(), Sto
     }
     let head_len = line_end(bytes, at)?;
     if head_len > limits.head_bytes_max as usize {
-        return Err(Violation::HeadTooLong.into());
+        return Err(too_long(bytes, limits).into());
     }
     index.head_len = head_len as u16;
     index.field_count = count as u8;
