@@ -143,8 +143,14 @@ impl Reactor {
             self.floor.expire(self.poll.registry()); //   turn passed deadlines into 408 or close, enqueue keys
             self.accept_some(); //                        bounded; new keys are enqueued, first bytes are often here
             self.floor.serve(self.poll.registry()); //    drive each key once; the unfinished go to the back
-            self.floor.end_turn();
+            self.end_turn();
         }
+    }
+
+    /// Slots may have become free in this turn, which no edge will tell.
+    fn end_turn(&mut self) {
+        self.reconsider_accepting();
+        self.floor.end_turn();
     }
 
     fn wait(&mut self) -> io::Result<()> {
