@@ -46,6 +46,8 @@ pub struct Means {
     pub log: Log,
     /// How access lines are written.
     pub access_format: AccessFormat,
+    /// Asks the allocator to give what was freed back to the system; called after a burst, seldom.
+    pub release_memory: fn(),
 }
 
 /// Tells of edges: the kernel's poll, or a simulated one.
@@ -90,6 +92,9 @@ pub(super) struct Floor<S: Stream> {
     index: Box<HeadIndex>,
     draining: bool,
     trim_at: Option<Tick>,
+    /// Buffers were freed that the allocator may still hold.
+    owes_memory: bool,
+    release_memory: fn(),
 }
 
 /// How often a surplus of buffers is trimmed.
@@ -116,6 +121,8 @@ impl<S: Stream> Floor<S> {
             index: Box::default(),
             draining: false,
             trim_at: None,
+            owes_memory: false,
+            release_memory: means.release_memory,
             clock,
         }
     }
@@ -228,10 +235,9 @@ impl<S: Stream> Floor<S> {
     pub(super) fn end_turn(&mut self) {
         let now = self.clock.now();
         if self.trim_at.is_some_and(|tick| now.has_reached(tick)) {
-            self.pool.trim();
-            self.trim_at = None;
+            self.trim();
         }
-        if self.trim_at.is_none() && self.pool.has_surplus() {
+        if self.trim_at.is_none() && (self.pool.has_surplus() || self.owes_memory) {
             self.trim_at = Some(now.after_ms(TRIM_MS));
         }
         if let Some(access) = &mut self.access {
@@ -241,6 +247,16 @@ impl<S: Stream> Floor<S> {
         self.tally.buffers_lent.set(u64::from(self.pool.lent()));
         self.tally.buffers_spare.set(self.pool.spare() as u64);
         self.tally.timers.set(u64::from(self.wheel.armed()));
+    }
+
+    /// Gives a little of the surplus back; the allocator passes it on to the system once all of it is there.
+    fn trim(&mut self) {
+        self.trim_at = None;
+        if self.pool.trim() > 0 {
+            self.owes_memory = true;
+        } else if std::mem::take(&mut self.owes_memory) {
+            (self.release_memory)();
+        }
     }
 
     /// Does what a drive asked for.

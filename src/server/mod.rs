@@ -9,6 +9,7 @@ pub mod holder;
 pub mod host;
 pub mod signals;
 pub mod start_error;
+mod memory;
 mod topology;
 
 use std::os::fd::OwnedFd;
@@ -271,6 +272,7 @@ impl<'a> Plan<'a> {
                 server_name: self.config.fixed.server_name.clone(),
                 log: self.log.clone(),
                 access_format: self.config.fixed.access_format,
+                release_memory: memory::release,
             },
         };
         let place = Place {
