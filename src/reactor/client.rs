@@ -195,6 +195,12 @@ impl<S: Stream> Client<S> {
         self.wait == Wait::Drain && !self.readiness.is_writable()
     }
 
+    /// Whether it holds a workplace.
+    #[cfg(test)]
+    pub(super) fn is_lent(&self) -> bool {
+        self.busy.is_some()
+    }
+
     /// Does what can be done now.
     pub(super) fn drive(&mut self, turn: &mut Turn<'_>) -> Step {
         let Some(mut busy) = self.busy.take().or_else(|| turn.lend(self.number)) else {
@@ -278,7 +284,8 @@ impl<S: Stream> Client<S> {
             if busy.output.queued() > u64::from(turn.limits.output_bytes_high) {
                 return Advance::Full;
             }
-            if share.requests == 0 {
+            // Without input it costs nothing to hear that an exchange is over, and what to wait for depends on it.
+            if share.requests == 0 && !busy.input.is_empty() {
                 return Advance::Spent;
             }
             match busy.machine.receive(&mut busy.input, turn.index, turn.limits) {
