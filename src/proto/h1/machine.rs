@@ -221,6 +221,9 @@ impl Machine {
     fn roll_on(&mut self) {
         self.recv = FRESH;
         self.send = Send::Idle;
+        // What the last request was says nothing about the next one, and that may be refused before it is read.
+        self.head_only = false;
+        self.version = Version::Http11;
         self.number = self.number.wrapping_add(1);
     }
 
@@ -318,5 +321,31 @@ impl Machine {
             (false, _) => Connection::Ends,
         };
         out.write(|text| encode::head(text, stamp, status, fields, delimiter, connection));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::write_queue::Front;
+
+    /// The method of the request before once decided about the body of a refusal.
+    #[test]
+    fn refusal_behind_a_head_request() {
+        let (mut machine, mut output) = (Machine::new(0), WriteQueue::default());
+        let (mut input, mut index) = (ReadBuffer::with_size(1024), HeadIndex::default());
+        let (stamp, limits) = (Stamp::new(None), Limits::default());
+        let wire = b"HEAD / HTTP/1.0\r\nConnection: keep-alive\r\n\r\nnonsense\r\n\r\n";
+        input.room()[..wire.len()].copy_from_slice(wire);
+        input.received(wire.len());
+        assert_eq!(machine.receive(&mut input, &mut index, &limits), Ok(Progress::Head));
+        machine.respond(Response::plain(Status::NOT_FOUND), true, &stamp, &mut output);
+        input.consume(usize::from(index.head_len));
+        let violation = machine.receive(&mut input, &mut index, &limits).unwrap_err();
+        assert!(machine.refuse(violation, &stamp, &mut output));
+        let Front::Bytes { bytes, .. } = output.front() else { panic!("two answers") };
+        let text = String::from_utf8_lossy(bytes);
+        assert!(text.ends_with("Connection: close\r\n\r\n400 Bad Request\n"), "{text}");
+        assert!(text.contains("Connection: keep-alive\r\n\r\nHTTP/1.1 400"), "no body behind HEAD: {text}");
     }
 }

@@ -49,11 +49,7 @@ impl Reader {
     pub(super) fn end(&mut self, leave: Leave, was_polite: bool) -> Result<(), String> {
         let may_break = self.expected.front().is_some_and(|expected| expected.may_break);
         if !self.got.is_empty() && !leave.to_cut && !leave.to_give_up && !may_break {
-            return Err(format!(
-                "cut short: {} bytes of {:?}",
-                self.got.len(),
-                self.expected.front().map(|e| e.status)
-            ));
+            return Err(format!("cut short: {}", self.got.escape_ascii()));
         }
         let may_end = self.is_over || may_break || leave.to_end || leave.to_give_up || leave.to_cut;
         if was_polite && !self.expected.is_empty() && !may_end {
