@@ -228,6 +228,20 @@ fn limits(dice: &mut Dice, requests_max: u32) -> Limits {
     }
 }
 
+fn means(gateway: Gateway, limits: Limits, clients_max: u32, buffers_max: u32, buffer_bytes: u32) -> Means {
+    Means {
+        gateways: Arc::new([gateway, Gateway::new()]),
+        tally: Arc::new(Tally::new(&CloseReason::LABELS, &Violation::LABELS, &METHOD_LABELS)),
+        limits,
+        clients_max,
+        buffers_max,
+        buffer_bytes,
+        server_name: Some(String::from("sim")),
+        log: Log::silent(),
+        access_format: AccessFormat::Combined,
+    }
+}
+
 impl Scene {
     fn new(seed: u64) -> Scene {
         let mut dice = Dice::new(seed);
@@ -244,17 +258,11 @@ impl Scene {
         };
         let visitors = 2 + dice.below(12);
         let gateway = Gateway::new().with("/", Plaintext).with("/echo", Echo).with("/big", Big);
-        let means = Means {
-            gateways: Arc::new([gateway, Gateway::new()]),
-            tally: Arc::new(Tally::new(&CloseReason::LABELS, &Violation::LABELS, &METHOD_LABELS)),
-            limits: limits(&mut dice, requests_max),
-            clients_max: if dice.one_in(3) { 4 } else { 64 },
-            buffers_max: if is_scarce { 1 + dice.below(3) as u32 } else { 64 },
-            buffer_bytes: *dice.pick(&[1024, 4096, 16 * 1024]),
-            server_name: Some(String::from("sim")),
-            log: Log::silent(),
-            access_format: AccessFormat::Combined,
-        };
+        let limits = limits(&mut dice, requests_max);
+        let clients_max = if dice.one_in(3) { 4 } else { 64 };
+        let buffers_max = if is_scarce { 1 + dice.below(3) as u32 } else { 64 };
+        let buffer_bytes = *dice.pick(&[1024, 4096, 16 * 1024]);
+        let means = means(gateway, limits, clients_max, buffers_max, buffer_bytes);
         Scene {
             lobby: (0..visitors).map(|_| Visitor::new(&mut dice, leave)).collect(),
             inside: Vec::new(),
@@ -400,4 +408,136 @@ fn a_seed_plays_the_same_scene_again() {
         scene.play(&mut step).map(|()| (step, scene.now_ms, scene.floor.tally.bytes_out.value()))
     };
     assert_eq!(play(1), play(1));
+}
+
+/// A floor without chance: what stands in its way is told by the test.
+struct Stage {
+    floor: Floor<Socket>,
+    wires: Vec<Rc<RefCell<Wire>>>,
+}
+
+impl Stage {
+    fn new(limits: Limits, buffers_max: u32) -> Stage {
+        let gateway = Gateway::new().with("/", Plaintext).with("/echo", Echo);
+        let floor = Floor::new(means(gateway, limits, 64, buffers_max, 1024), Clock::scripted());
+        Stage { floor, wires: Vec::new() }
+    }
+
+    /// A connection, with these bytes arrived.
+    fn connect(&mut self, bytes: &[u8]) -> Rc<RefCell<Wire>> {
+        let wire = Rc::new(RefCell::new(Wire::calm()));
+        self.floor.admit(Socket(Rc::clone(&wire)), SITE_MAIN);
+        self.wires.push(Rc::clone(&wire));
+        say(&wire, bytes);
+        wire
+    }
+
+    /// One turn, so many milliseconds later.
+    fn turn(&mut self, ms: u64) {
+        let poll = Poll { has_no_memory: false };
+        self.floor.clock.advance_ms(ms);
+        self.floor.clock.tick();
+        for wire in &self.wires {
+            let told = wire.borrow_mut().tell();
+            told.into_iter().for_each(|(key, edge)| self.floor.note(key, edge));
+        }
+        self.floor.expire(&poll);
+        self.floor.serve(&poll);
+        self.floor.validate(|client| client.stream().0.borrow().is_lost(client.is_blocked()));
+    }
+
+    fn closed(&self, reason: CloseReason) -> u64 {
+        self.floor.tally.closed.value(reason as usize)
+    }
+}
+
+fn say(wire: &Rc<RefCell<Wire>>, bytes: &[u8]) {
+    wire.borrow_mut().transit.extend_from_slice(bytes);
+    wire.borrow_mut().arrive(usize::MAX);
+}
+
+fn answers(wire: &Rc<RefCell<Wire>>) -> usize {
+    wire.borrow_mut().take(usize::MAX).windows(9).filter(|nine| nine == b"HTTP/1.1 ").count()
+}
+
+fn calm_limits() -> Limits {
+    Limits { requests_per_turn: 3, ..limits(&mut Dice::new(0), u32::MAX) }
+}
+
+const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+/// The last exchange of a full turn was left open: an idle connection then waited under the deadline of a write.
+#[test]
+fn as_many_requests_as_one_turn_serves() {
+    let limits = Limits { requests_per_turn: 3, ..calm_limits() };
+    for output_bytes_high in [10, 64 * 1024] {
+        let mut stage = Stage::new(Limits { output_bytes_high, ..limits }, 8);
+        let wire = stage.connect(&GET.repeat(3));
+        stage.turn(0);
+        assert_eq!(answers(&wire), 3);
+        stage.turn(u64::from(limits.write_ms_max) + 200);
+        assert!(!wire.borrow().closed, "it is idle, and nothing is to be written");
+        stage.turn(u64::from(limits.idle_ms_max - limits.write_ms_max));
+        assert_eq!(stage.closed(CloseReason::IdleTimeout), 1);
+    }
+}
+
+/// As above, and the last answer had said that it was the last.
+#[test]
+fn as_many_requests_as_one_turn_serves_and_then_the_end() {
+    let mut stage = Stage::new(calm_limits(), 8);
+    let last = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let wire = stage.connect(&[GET, GET, last].concat());
+    stage.turn(0);
+    assert_eq!(answers(&wire), 3);
+    assert_eq!(stage.closed(CloseReason::Finished), 1);
+}
+
+/// The wake-up that belonged to a buffer was spent on a connection that had been closed.
+#[test]
+fn a_closed_connection_in_the_queue_of_the_thirsty() {
+    let mut stage = Stage::new(calm_limits(), 1);
+    stage.connect(b"GET / HT");
+    let dead = stage.connect(GET);
+    stage.turn(1_500);
+    let alive = stage.connect(GET);
+    stage.turn(0);
+    stage.turn(1_700);
+    assert!(dead.borrow().closed && !alive.borrow().closed);
+    stage.turn(700);
+    stage.turn(0);
+    assert_eq!(answers(&alive), 1, "the buffer is free again");
+}
+
+/// Each edge put it into the queue of the thirsty once more.
+#[test]
+fn edges_for_a_thirsty_connection() {
+    let mut stage = Stage::new(calm_limits(), 1);
+    let idle = stage.connect(b"");
+    stage.turn(0);
+    stage.connect(b"GET / HT");
+    stage.turn(0);
+    for byte in GET {
+        say(&idle, &[*byte]);
+        stage.turn(0);
+    }
+    say(&stage.wires[1], b"TP/1.1\r\nHost: a\r\n\r\n");
+    (0..3).for_each(|_| stage.turn(0));
+    assert_eq!(answers(&idle), 1);
+}
+
+/// The rest of a body met a closed socket, and the reset that came of it destroyed the answer.
+#[test]
+fn an_answer_over_a_body_that_is_still_coming() {
+    let mut stage = Stage::new(calm_limits(), 8);
+    let wire = stage.connect(b"POST /none HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n");
+    stage.turn(0);
+    assert!(wire.borrow().write_closed && !wire.borrow().closed);
+    say(&wire, &[b'x'; 1_000]);
+    stage.turn(0);
+    assert_eq!(answers(&wire), 1);
+    wire.borrow_mut().fin_in_transit = true;
+    say(&wire, b"");
+    stage.turn(0);
+    assert!(wire.borrow().closed && !wire.borrow().was_cut);
 }

@@ -104,6 +104,8 @@ fn split(bytes: &[u8], index: &mut HeadIndex, limits: &Limits) -> Result<bool, V
         Ok(httparse::Status::Complete(len)) if len <= limits.head_bytes_max as usize => len,
         Ok(httparse::Status::Complete(_)) => return Err(Violation::HeadTooLong),
         Ok(httparse::Status::Partial) => return Ok(false),
+        // A version of which half has come may turn out to be another's, and then the answer is another too.
+        Err(httparse::Error::Version) if memchr::memchr(b'\n', bytes).is_none() => return Ok(false),
         Err(error) => return Err(blame(error, bytes)),
     };
     let (Some(method), Some(target), Some(minor)) = (request.method, request.path, request.version) else {
@@ -570,6 +572,18 @@ mod tests {
         assert_eq!(line("HTTP/1.2"), Violation::BadVersion);
         assert_eq!(line("HTTP/1.10"), Violation::BadRequestLine);
         assert_eq!(line("http/1.1"), Violation::BadRequestLine);
+    }
+
+    /// Half a version once was nonsense, and all of it another version.
+    #[test]
+    fn other_version_cut_in_two() {
+        let bytes = b"GET / HTTP/3.0\r\nHost: a\r\n\r\n";
+        for cut in 1..bytes.len() {
+            let (mut scan, mut index) = (HeadScan::default(), HeadIndex::default());
+            let mut look = |to: usize| read(&bytes[..to], &mut scan, &mut index, &Limits::default());
+            let verdict = look(cut).and_then(|_| look(bytes.len()));
+            assert_eq!(verdict, Err(Violation::BadVersion), "cut at {cut}");
+        }
     }
 
     #[test]

@@ -31,6 +31,7 @@ pub struct Machine {
     head_only: bool,
     version: Version,
     owes_continue: bool,
+    left_body: bool,
 }
 
 #[derive(Debug)]
@@ -71,6 +72,7 @@ impl Machine {
             head_only: false,
             version: Version::Http11,
             owes_continue: false,
+            left_body: false,
         }
     }
 
@@ -212,6 +214,12 @@ impl Machine {
         matches!(self.send, Send::Awaited | Send::Body(_))
     }
 
+    /// Whether the last answer was given over a body that may still be coming.
+    #[must_use]
+    pub fn has_left_body(&self) -> bool {
+        self.left_body
+    }
+
     /// Of the exchange now open, or to come next; never reused on this connection.
     #[must_use]
     pub fn number(&self) -> u32 {
@@ -282,6 +290,7 @@ impl Machine {
                     input.consume(count);
                 }
                 Piece::Bytes(_) => {
+                    self.left_body = true;
                     self.persistent = false;
                     self.recv = Recv::Done;
                 }
@@ -298,6 +307,7 @@ impl Machine {
         let is_short = body.left().is_none_or(|left| left <= DISCARDED_MAX);
         // A client that was not asked for its body may send it or not (RFC 9110 section 10.1.1): what follows is anyone's guess.
         self.persistent &= is_short && !self.owes_continue;
+        self.left_body = !self.persistent && body.left() != Some(0);
         self.recv = match self.persistent {
             true => Recv::Unwanted { body: *body, patience: DISCARDED_MAX },
             false => Recv::Done,

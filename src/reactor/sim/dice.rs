@@ -23,12 +23,17 @@ impl Dice {
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 16
     }
 
+    /// One that never throws what is rare.
+    pub(super) fn still() -> Dice {
+        Dice(0)
+    }
+
     pub(super) fn below(&mut self, end: usize) -> usize {
         (self.next() % end as u64) as usize
     }
 
     pub(super) fn one_in(&mut self, n: usize) -> bool {
-        self.below(n) == 0
+        self.0 != 0 && self.below(n) == 0
     }
 
     /// Between the two, small ones as likely as large ones.
