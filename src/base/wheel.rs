@@ -150,9 +150,15 @@ impl Wheel {
         }
     }
 
+    /// Whether the slot has an entry.
+    #[cfg(test)]
+    pub(crate) fn is_armed(&self, slot: u32) -> bool {
+        self.links.get(slot as usize).is_some_and(|link| link.prev != NONE)
+    }
+
     /// Walks everything and panics if the invariant is broken.
     #[cfg(test)]
-    fn validate(&self) {
+    pub(crate) fn validate(&self) {
         let mut seen = 0;
         for bucket in 0..BUCKETS {
             let occupied = self.occupied[bucket / 64] & (1 << (bucket % 64)) != 0;

@@ -195,6 +195,12 @@ impl<S: Stream> Client<S> {
         self.wait == Wait::Drain && !self.readiness.is_writable()
     }
 
+    /// Whether it holds a workplace.
+    #[cfg(test)]
+    pub(super) fn is_lent(&self) -> bool {
+        self.busy.is_some()
+    }
+
     /// Does what can be done now.
     pub(super) fn drive(&mut self, turn: &mut Turn<'_>) -> Step {
         let Some(mut busy) = self.busy.take().or_else(|| turn.lend(self.number)) else {
@@ -254,11 +260,8 @@ impl<S: Stream> Client<S> {
                     Filled::End => self.end_of_input(busy),
                 },
                 Advance::Full if self.flush(busy, turn, &mut share)? == Flushed::All => {}
-                Advance::Full | Advance::Over => break,
-                Advance::Starved | Advance::Spent => share.requests = 0,
-            }
-            if share.requests == 0 {
-                break;
+                // Only `advance` may say that the share is spent: it leaves no exchange half closed behind it.
+                Advance::Starved | Advance::Full | Advance::Spent | Advance::Over => break,
             }
         }
         match self.flush(busy, turn, &mut share)? {
@@ -278,7 +281,7 @@ impl<S: Stream> Client<S> {
             if busy.output.queued() > u64::from(turn.limits.output_bytes_high) {
                 return Advance::Full;
             }
-            // Over an empty input the machine still rolls on, so that a connection never rests between two numbers.
+            // Without input it costs nothing to hear that an exchange is over, and what to wait for depends on it.
             if share.requests == 0 && !busy.input.is_empty() {
                 return Advance::Spent;
             }
@@ -453,8 +456,9 @@ impl<S: Stream> Client<S> {
             return Ok(if yields { Rest::Yields } else { Rest::Waits });
         };
         // Closing over unread input makes the kernel send a reset, which can destroy the answer on its way (RFC 9112
-        // section 9.6). Who was refused may still be sending.
-        let may_have_more = self.readiness.is_readable() || !busy.input.is_empty();
+        // section 9.6). Who was refused may still be sending, and so may who was answered before the body was read.
+        let may_have_more =
+            self.readiness.is_readable() || !busy.input.is_empty() || busy.machine.has_left_body();
         let is_refused = matches!(reason, CloseReason::Refused | CloseReason::ReadTimeout);
         if self.readiness.has_ended() || !(may_have_more || is_refused) {
             return Err(reason);

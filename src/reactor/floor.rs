@@ -267,10 +267,7 @@ impl<S: Stream> Floor<S> {
                 self.enqueue(key);
                 self.arm(key);
             }
-            Step::Thirsty => {
-                self.wait_for_buffer(key);
-                self.arm(key);
-            }
+            Step::Thirsty => self.wait_for_buffer(key),
             Step::Close(reason) => self.close(key, reason),
         }
     }
@@ -282,18 +279,29 @@ impl<S: Stream> Floor<S> {
         }
     }
 
-    /// Counts as queued, so that an edge that comes meanwhile does not queue it twice.
     fn wait_for_buffer(&mut self, key: Key<Client<S>>) {
-        let Some(client) = self.clients.get_mut(key) else { return };
-        if !client.readiness.set_queued(true) {
+        if self.thirsty.len() >= 2 * self.clients.limit() as usize {
+            let clients = &mut self.clients;
+            self.thirsty.retain(|key| clients.get_mut(*key).is_some());
+        }
+        if let Some(client) = self.clients.get_mut(key) {
+            // An edge must not put it into the other queue too.
+            client.readiness.set_queued(true);
             self.thirsty.push_back(key);
         }
+        self.arm(key);
     }
 
-    /// Buffers came back: those who wait for one go on.
+    /// Buffers came back: those who wait for one go on. Who was closed meanwhile does not use one up.
     fn quench(&mut self) {
-        let count = self.pool.available().min(self.thirsty.len());
-        self.ready.extend(self.thirsty.drain(..count));
+        let mut buffers = self.pool.available();
+        while buffers > 0 {
+            let Some(key) = self.thirsty.pop_front() else { return };
+            if self.clients.get_mut(key).is_some() {
+                self.ready.push_back(key);
+                buffers -= 1;
+            }
+        }
     }
 
     /// A parked connection is watched by the kernel and by the wheel.
@@ -364,5 +372,44 @@ impl<S: Stream> Floor<S> {
             draining: self.draining,
         };
         (turn, &mut self.clients)
+    }
+
+    /// Walks everything and panics if a promise is broken; `is_lost` tells of a parked client whether it could go on
+    /// and will not be told.
+    #[cfg(test)]
+    pub(super) fn validate(&mut self, is_lost: impl Fn(&Client<S>) -> bool) {
+        self.wheel.validate();
+        let (mut lent, mut armed) = (0, 0);
+        let keys: Vec<_> = self.clients.keys().collect();
+        for key in keys {
+            let Some(client) = self.clients.get_mut(key) else { continue };
+            let queues = self.ready.iter().chain(&self.thirsty).filter(|queued| **queued == key).count();
+            assert_eq!(
+                queues,
+                usize::from(client.readiness.is_queued()),
+                "{key:?} stands in {queues} queues"
+            );
+            assert!(
+                client.readiness.is_armed() && self.wheel.is_armed(key.index()),
+                "{key:?} has no deadline"
+            );
+            assert!(client.deadline.has_reached(client.armed_for), "{key:?} is looked at too late");
+            assert!(queues > 0 || !is_lost(client), "{key:?} lost its wake-up: {:?}", client.readiness);
+            lent += u32::from(client.is_lent());
+            armed += 1;
+        }
+        assert_eq!((lent, armed), (self.pool.lent(), self.wheel.armed()), "buffers lent, entries armed");
+        let clients = &mut self.clients;
+        let is_anybody_thirsty = self.thirsty.iter().any(|key| clients.get_mut(*key).is_some());
+        assert!(
+            !is_anybody_thirsty || self.pool.available() == 0 || !self.ready.is_empty(),
+            "thirsty beside a full well"
+        );
+        assert!(self.thirsty.len() <= 2 * self.clients.limit() as usize, "a queue without a bound");
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.clients.is_empty() && self.pool.lent() == 0 && self.wheel.armed() == 0
     }
 }

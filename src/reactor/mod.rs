@@ -12,6 +12,8 @@ mod floor;
 mod inbox;
 mod readiness;
 mod reflection;
+#[cfg(test)]
+mod sim;
 mod stream;
 mod token;
 mod turn;

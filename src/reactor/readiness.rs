@@ -80,6 +80,11 @@ impl Readiness {
         self.0 & ARMED != 0
     }
 
+    #[cfg(test)]
+    pub(super) fn is_queued(self) -> bool {
+        self.0 & QUEUED != 0
+    }
+
     pub(super) fn is_registered(self) -> bool {
         self.0 & REGISTERED != 0
     }

@@ -7,9 +7,9 @@ pub mod banner;
 pub mod budget;
 pub mod holder;
 pub mod host;
+mod memory;
 pub mod signals;
 pub mod start_error;
-mod memory;
 mod topology;
 
 use std::os::fd::OwnedFd;

@@ -73,8 +73,8 @@ impl<'l> Line<'l> {
         Line {
             limits,
             machine: Machine::new(0),
-            // As in the server: room for a whole head, and for what was read behind it.
-            input: ReadBuffer::with_size(2 * limits.head_bytes_max),
+            // The least that the server may be given.
+            input: ReadBuffer::with_size(limits.head_bytes_max),
             output: WriteQueue::default(),
             index: HeadIndex::default(),
             stamp: Stamp::new(Some("m")),
@@ -97,7 +97,7 @@ impl<'l> Line<'l> {
             if part.is_empty() {
                 return;
             }
-            assert!(!self.input.is_full(), "starves over a full buffer");
+            assert!(self.end != End::Open || !self.input.is_full(), "starves over a full buffer");
         }
     }
 

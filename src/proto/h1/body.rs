@@ -46,7 +46,7 @@ enum State {
 const SIZE_DIGITS_MAX: usize = 15;
 /// Bytes of all extensions of one chunk. Nobody sends them but attackers.
 const EXTENSION_BYTES_MAX: usize = 256;
-/// Bytes of a trailer section.
+/// Bytes of a trailer section; fewer where the longest head is shorter still.
 const TRAILER_BYTES_MAX: u32 = 4096;
 
 impl BodyDecoder {
@@ -149,14 +149,16 @@ impl BodyDecoder {
     /// RFC 9112 section 7.1.2: field lines up to an empty one. They are checked and dropped; nobody here wants them.
     fn read_trailer(&mut self, input: &mut ReadBuffer, limits: &Limits) -> Result<bool, Violation> {
         let bytes = input.unread();
+        // A buffer need not be larger than the longest head: a line that fills it would wait for room for ever.
+        let bytes_max = TRAILER_BYTES_MAX.min(limits.head_bytes_max.saturating_sub(1));
         let Some(line_len) = line_len(bytes)? else {
-            let too_long = self.extra + bytes.len() as u32 > TRAILER_BYTES_MAX;
+            let too_long = self.extra + bytes.len() as u32 > bytes_max;
             return if too_long { Err(Violation::TrailerTooLong) } else { Ok(false) };
         };
         let is_last = line_len == 0;
         self.extra += line_len as u32 + 2;
         self.trailer_lines += 1;
-        if self.extra > TRAILER_BYTES_MAX || self.trailer_lines > limits.fields_max + 1 {
+        if self.extra > bytes_max || self.trailer_lines > limits.fields_max + 1 {
             return Err(Violation::TrailerTooLong);
         }
         if !is_last && !is_field_line(&bytes[..line_len]) {
@@ -302,6 +304,28 @@ mod tests {
                 .expect("within the limits");
             assert_eq!(body, b"hello", "in parts of {step}");
         }
+    }
+
+    /// A buffer of the longest head's size, the least there may be, once starved while it was full.
+    #[test]
+    fn trailer_line_longer_than_the_buffer() {
+        let limits = Limits { head_bytes_max: 1024, ..Limits::default() };
+        let mut input = ReadBuffer::with_size(limits.head_bytes_max);
+        let mut decoder = BodyDecoder::new(Framing::Chunked, &limits);
+        let wire = format!("0\r\nX: {}", "y".repeat(1024));
+        let mut rest = wire.as_bytes();
+        let end = loop {
+            let count = rest.len().min(input.room().len());
+            assert!(count > 0, "starves over a full buffer");
+            input.room()[..count].copy_from_slice(&rest[..count]);
+            input.received(count);
+            rest = &rest[count..];
+            match decoder.next(&mut input, &limits) {
+                Ok(piece) => assert_eq!(piece, Piece::Starved),
+                Err(violation) => break violation,
+            }
+        };
+        assert_eq!(end, Violation::TrailerTooLong);
     }
 
     #[test]

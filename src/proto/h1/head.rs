@@ -19,11 +19,13 @@ use crate::proto::Violation;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HeadScan {
     scanned: u32,
+    /// Whether the request line was complete at the last look.
+    has_line: bool,
 }
 
 impl HeadScan {
     /// Nothing was searched yet.
-    pub const NEW: HeadScan = HeadScan { scanned: 0 };
+    pub const NEW: HeadScan = HeadScan { scanned: 0, has_line: false };
 }
 
 /// RFC 9112 section 2.2: an empty line before a request is ignored. The length of the one that `bytes` begin with,
@@ -50,35 +52,37 @@ pub fn read(
     index: &mut HeadIndex,
     limits: &Limits,
 ) -> Result<Option<()>, Violation> {
-    // A head mostly comes whole, so the first look is the parser's. Only a head in parts is searched for its end
-    // first: parsing it again at each part would cost its square.
+    // A head mostly comes whole, so the first look is the splitter's. A head in parts is searched first for what the
+    // splitter waits for: splitting it again at each part would cost its square.
     if scan.scanned > 0 && !reaches_end(bytes, scan)? {
         return within_limit(bytes, limits).map(|()| None);
     }
     match split(bytes, index, limits) {
-        Ok(()) => return Ok(Some(())),
-        Err(Stop::Broken(violation)) => return Err(violation),
-        Err(Stop::Partial) => {}
+        Ok(()) => Ok(Some(())),
+        Err(Stop::Broken(violation)) => Err(violation),
+        Err(Stop::Partial) => {
+            reaches_end(bytes, scan)?;
+            within_limit(bytes, limits).map(|()| None)
+        }
     }
-    if reaches_end(bytes, scan)? {
-        return Err(Violation::BadRequestLine);
-    }
-    within_limit(bytes, limits).map(|()| None)
 }
 
-/// Searches on from where the last look ended.
+/// Searches on from where the last look ended, for the end of the request line, then for the end of the head: only there
+/// can the splitter come to another verdict than before.
 fn reaches_end(bytes: &[u8], scan: &mut HeadScan) -> Result<bool, Violation> {
     let from = scan.scanned as usize;
+    let had_line = scan.has_line;
+    scan.scanned = bytes.len() as u32;
     for at in memchr::memchr_iter(b'\n', &bytes[from..]).map(|at| from + at) {
         if at == 0 || bytes[at - 1] != b'\r' {
             return Err(Violation::BareLineFeed);
         }
+        scan.has_line = true;
         if bytes[..at].ends_with(b"\r\n\r") {
             return Ok(true);
         }
     }
-    scan.scanned = bytes.len() as u32;
-    Ok(false)
+    Ok(scan.has_line && !had_line)
 }
 
 /// What is too long, when the end of the head has not come within the limit.
@@ -148,18 +152,18 @@ fn split_request_line(bytes: &[u8], index: &mut HeadIndex, facts: &mut Facts) ->
     let target_end = read_target(bytes, method_end + 1, index, facts)?;
     match bytes[target_end] {
         b' ' => {}
-        b'\r' | b'\n' => return Err(blame_line(bytes).into()),
+        b'\r' | b'\n' => return Err(blame_line(bytes)),
         _ => return Err(Violation::BadTarget.into()),
     }
     let version = &bytes[target_end + 1..];
     let Some(line) = version.first_chunk::<VERSION_LINE_LEN>() else {
         let may_be_sound = b"HTTP/1.1\r\n".starts_with(version) || b"HTTP/1.0\r\n".starts_with(version);
-        return Err(if may_be_sound { Stop::Partial } else { blame_line(bytes).into() });
+        return Err(if may_be_sound { Stop::Partial } else { blame_line(bytes) });
     };
     index.version = match line {
         b"HTTP/1.1\r\n" => Version::Http11,
         b"HTTP/1.0\r\n" => Version::Http10,
-        _ => return Err(blame_line(bytes).into()),
+        _ => return Err(blame_line(bytes)),
     };
     let end = target_end + 1 + VERSION_LINE_LEN;
     index.line = Span::new(0, end - 2);
@@ -178,7 +182,7 @@ fn read_method(bytes: &[u8], index: &mut HeadIndex) -> Result<usize, Stop> {
     }
     let end = run_end(bytes, 0, TOKEN)?;
     if end == 0 || bytes[end] != b' ' {
-        return Err(blame_line(bytes).into());
+        return Err(blame_line(bytes));
     }
     index.method = Method::from_bytes(&bytes[..end]);
     // RFC 9110 section 9.3.6: only a proxy grants it, and what follows may be anything.
@@ -231,7 +235,7 @@ fn read_absolute(
     let end = fitting(run_end(bytes, start, TARGET)?)?;
     let target = &bytes[start..end];
     if target.is_empty() || matches!(bytes[end], b'\r' | b'\n') {
-        return Err(blame_line(bytes).into());
+        return Err(blame_line(bytes));
     }
     let scheme_len = [&b"http://"[..], b"https://"]
         .into_iter()
@@ -354,27 +358,22 @@ fn first_control(eight: u64) -> Option<usize> {
     (marked != 0).then(|| marked.trailing_zeros() as usize / 8)
 }
 
-/// What is wrong with a request line that cannot be split.
+/// What is wrong with a request line that cannot be split. Judged when all of it is here, so that the verdict does not
+/// depend on how it was cut; until then the line may grow up to the limit.
 #[cold]
-fn blame_line(bytes: &[u8]) -> Violation {
-    let line = bytes.split_inclusive(|byte| *byte == b'\n').next().unwrap_or_default();
-    if line.ends_with(b"\n") && !line.ends_with(b"\r\n") {
-        return Violation::BareLineFeed;
-    }
+fn blame_line(bytes: &[u8]) -> Stop {
+    let Some(line_len) = memchr::memchr(b'\n', bytes) else { return Stop::Partial };
+    let Some(line) = bytes[..line_len].strip_suffix(b"\r") else { return Violation::BareLineFeed.into() };
     // RFC 9112 section 2.3: a well-formed version that is not one of ours is 505, not nonsense.
-    let last = line.trim_ascii_end().rsplit(|byte| *byte == b' ').next().unwrap_or_default();
-    match last {
-        [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
-            if line.ends_with(b"\r\n") && major.is_ascii_digit() && minor.is_ascii_digit() =>
-        {
-            if matches!((major, minor), (b'1', b'0' | b'1')) {
-                Violation::BadRequestLine
-            } else {
-                Violation::BadVersion
-            }
+    let version = line.rsplit(|byte| *byte == b' ').next().unwrap_or_default();
+    let is_other = match version {
+        b"HTTP/1.0" | b"HTTP/1.1" => false,
+        [b'H', b'T', b'T', b'P', b'/', major, b'.', minor] => {
+            major.is_ascii_digit() && minor.is_ascii_digit()
         }
-        _ => Violation::BadRequestLine,
-    }
+        _ => false,
+    };
+    if is_other { Violation::BadVersion.into() } else { Violation::BadRequestLine.into() }
 }
 
 /// RFC 9110 section 5.6.2.
@@ -773,6 +772,18 @@ mod tests {
         assert_eq!(line("HTTP/1.2"), Violation::BadVersion);
         assert_eq!(line("HTTP/1.10"), Violation::BadRequestLine);
         assert_eq!(line("http/1.1"), Violation::BadRequestLine);
+    }
+
+    /// Half a version once was nonsense, and all of it another version.
+    #[test]
+    fn other_version_cut_in_two() {
+        let bytes = b"GET / HTTP/3.0\r\nHost: a\r\n\r\n";
+        for cut in 1..bytes.len() {
+            let (mut scan, mut index) = (HeadScan::default(), HeadIndex::default());
+            let mut look = |to: usize| read(&bytes[..to], &mut scan, &mut index, &Limits::default());
+            let verdict = look(cut).and_then(|_| look(bytes.len()));
+            assert_eq!(verdict, Err(Violation::BadVersion), "cut at {cut}");
+        }
     }
 
     #[test]

@@ -31,6 +31,7 @@ pub struct Machine {
     head_only: bool,
     version: Version,
     owes_continue: bool,
+    left_body: bool,
 }
 
 #[derive(Debug)]
@@ -71,6 +72,7 @@ impl Machine {
             head_only: false,
             version: Version::Http11,
             owes_continue: false,
+            left_body: false,
         }
     }
 
@@ -228,6 +230,12 @@ impl Machine {
         matches!(self.send, Send::Awaited | Send::Body(_))
     }
 
+    /// Whether the last answer was given over a body that may still be coming.
+    #[must_use]
+    pub fn has_left_body(&self) -> bool {
+        self.left_body
+    }
+
     /// Of the exchange now open, or to come next; never reused on this connection.
     #[must_use]
     pub fn number(&self) -> u32 {
@@ -242,6 +250,9 @@ impl Machine {
     fn roll_on(&mut self) {
         self.recv = FRESH;
         self.send = Send::Idle;
+        // What the last request was says nothing about the next one, and that may be refused before it is read.
+        self.head_only = false;
+        self.version = Version::Http11;
         self.number = self.number.wrapping_add(1);
     }
 
@@ -300,6 +311,7 @@ impl Machine {
                     input.consume(count);
                 }
                 Piece::Bytes(_) => {
+                    self.left_body = true;
                     self.persistent = false;
                     self.recv = Recv::Done;
                 }
@@ -316,6 +328,7 @@ impl Machine {
         let is_short = body.left().is_none_or(|left| left <= DISCARDED_MAX);
         // A client that was not asked for its body may send it or not (RFC 9110 section 10.1.1): what follows is anyone's guess.
         self.persistent &= is_short && !self.owes_continue;
+        self.left_body = !self.persistent && body.left() != Some(0);
         self.recv = match self.persistent {
             true => Recv::Unwanted { body: *body, patience: DISCARDED_MAX },
             false => Recv::Done,
@@ -339,5 +352,31 @@ impl Machine {
             (false, _) => Connection::Ends,
         };
         out.write(|text| encode::head(text, stamp, status, fields, delimiter, connection));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::write_queue::Front;
+
+    /// The method of the request before once decided about the body of a refusal.
+    #[test]
+    fn refusal_behind_a_head_request() {
+        let (mut machine, mut output) = (Machine::new(0), WriteQueue::default());
+        let (mut input, mut index) = (ReadBuffer::with_size(1024), HeadIndex::default());
+        let (mut stamp, limits) = (Stamp::new(None), Limits::default());
+        let wire = b"HEAD / HTTP/1.0\r\nConnection: keep-alive\r\n\r\nnonsense\r\n\r\n";
+        input.room()[..wire.len()].copy_from_slice(wire);
+        input.received(wire.len());
+        assert_eq!(machine.receive(&mut input, &mut index, &limits), Ok(Progress::Head));
+        machine.respond(Response::plain(Status::NOT_FOUND), true, &mut stamp, &mut output);
+        input.consume(usize::from(index.head_len));
+        let violation = machine.receive(&mut input, &mut index, &limits).unwrap_err();
+        assert!(machine.refuse(violation, &mut stamp, &mut output));
+        let Front::Bytes { bytes, .. } = output.front() else { panic!("two answers") };
+        let text = String::from_utf8_lossy(bytes);
+        assert!(text.ends_with("Connection: close\r\n\r\n400 Bad Request\n"), "{text}");
+        assert!(text.contains("Connection: keep-alive\r\n\r\nHTTP/1.1 400"), "no body behind HEAD: {text}");
     }
 }

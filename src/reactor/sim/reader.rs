@@ -1,0 +1,154 @@
+//! A client's strict reader: answers in order, one for each request, framed and filled as they must be.
+
+use std::collections::VecDeque;
+
+use crate::reactor::sim::script::Expected;
+
+pub(super) struct Reader {
+    got: Vec<u8>,
+    expected: VecDeque<Expected>,
+    /// Answers read to their end.
+    pub answers: usize,
+    /// Whether the answer to come was asked for its body already.
+    pub was_asked: bool,
+    /// An answer said that it is the last.
+    pub is_over: bool,
+}
+
+/// Why an answer may be other than expected.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Leave {
+    /// The connection may end at any answer: the server drains, counts requests, or has no buffers.
+    pub to_end: bool,
+    /// The client is so slow that it may be given up on.
+    pub to_give_up: bool,
+    /// What was on its way may be lost.
+    pub to_cut: bool,
+}
+
+impl Reader {
+    pub(super) fn new(expected: VecDeque<Expected>) -> Reader {
+        Reader { got: Vec::new(), expected, answers: 0, was_asked: false, is_over: false }
+    }
+
+    /// Whether every answer has come.
+    pub(super) fn is_done(&self) -> bool {
+        self.expected.is_empty() || self.is_over
+    }
+
+    pub(super) fn receive(&mut self, bytes: &[u8], leave: Leave) -> Result<(), String> {
+        self.got.extend_from_slice(bytes);
+        while self.answer(leave)? {}
+        if self.is_over && !self.got.is_empty() {
+            return Err(format!("bytes behind the last answer: {:?}", self.got.escape_ascii().to_string()));
+        }
+        Ok(())
+    }
+
+    /// The server has closed.
+    pub(super) fn end(&mut self, leave: Leave, was_polite: bool) -> Result<(), String> {
+        let may_break = self.expected.front().is_some_and(|expected| expected.may_break);
+        if !self.got.is_empty() && !leave.to_cut && !leave.to_give_up && !may_break {
+            return Err(format!("cut short: {}", self.got.escape_ascii()));
+        }
+        let may_end = self.is_over || may_break || leave.to_end || leave.to_give_up || leave.to_cut;
+        if was_polite && !self.expected.is_empty() && !may_end {
+            let next = self.expected.front().map(|expected| (expected.status, expected.body.len()));
+            return Err(format!("{} answers never came, next {next:?}", self.expected.len()));
+        }
+        Ok(())
+    }
+
+    /// Reads one answer off the front, if it is there. `false`: it is not complete.
+    fn answer(&mut self, leave: Leave) -> Result<bool, String> {
+        let Some(head_len) = self.got.windows(4).position(|four| four == b"\r\n\r\n").map(|at| at + 4) else {
+            return Ok(false);
+        };
+        let head = std::str::from_utf8(&self.got[..head_len]).map_err(|error| error.to_string())?.to_owned();
+        let wrong = |what: &str| Err(format!("{what}: {head:?}"));
+        let Some(expected) = self.expected.front() else { return wrong("an answer to nothing") };
+        if head == "HTTP/1.1 100 Continue\r\n\r\n" {
+            if !expected.is_asked || self.was_asked {
+                return wrong("asked without need");
+            }
+            self.was_asked = true;
+            self.got.drain(..head_len);
+            return Ok(true);
+        }
+        let status: u16 = head.get(9..12).and_then(|text| text.parse().ok()).unwrap_or_default();
+        let field = |name: &str| {
+            let mut values = head.lines().filter_map(|line| line.strip_prefix(name));
+            (values.next(), values.next().is_some())
+        };
+        let ((length, length_twice), (coding, _)) = (field("Content-Length: "), field("Transfer-Encoding: "));
+        if !head.starts_with("HTTP/1.1 ") || length_twice || (length.is_some() && coding.is_some()) {
+            return wrong("malformed");
+        }
+        let rest = &self.got[head_len..];
+        let is_given_up = status == 408 && expected.status != 408;
+        let has_body = status != 204 && !(expected.is_head && !is_given_up);
+        let (body, body_len) = match (has_body, length, coding) {
+            (false, _, _) => (Vec::new(), 0),
+            (true, Some(length), None) => {
+                let length = length.parse().map_err(|_| format!("length of {head:?}"))?;
+                let Some(body) = rest.get(..length) else { return Ok(false) };
+                (body.to_vec(), length)
+            }
+            (true, None, Some("chunked")) => match unchunked(rest)? {
+                Some(body) => body,
+                None => return Ok(false),
+            },
+            _ => return wrong("no framing"),
+        };
+        let ends = field("Connection: ").0 == Some("close");
+        if is_given_up {
+            if !leave.to_give_up || !ends {
+                return wrong("given up on");
+            }
+        } else {
+            let is_same = expected.is_head
+                || expected.status >= 400 && expected.body.is_empty()
+                || expected.body == body;
+            if status != expected.status || !is_same {
+                return Err(format!(
+                    "expected {} with {} bytes, got {} of {head:?}",
+                    expected.status,
+                    expected.body.len(),
+                    body.len()
+                ));
+            }
+            if expected.is_head && length != Some("13") {
+                return wrong("HEAD without the length");
+            }
+            if ends != expected.is_last && !(ends && leave.to_end) {
+                return wrong("end of connection");
+            }
+        }
+        self.is_over = ends;
+        self.answers += 1;
+        self.was_asked = false;
+        self.expected.pop_front();
+        self.got.drain(..head_len + body_len);
+        Ok(true)
+    }
+}
+
+/// A chunked body and its length on the wire; `None`: it is not complete.
+fn unchunked(mut rest: &[u8]) -> Result<Option<(Vec<u8>, usize)>, String> {
+    let whole_len = rest.len();
+    let mut body = Vec::new();
+    loop {
+        let Some(at) = rest.windows(2).position(|two| two == b"\r\n") else { return Ok(None) };
+        let digits = std::str::from_utf8(&rest[..at]).map_err(|error| error.to_string())?;
+        let size = usize::from_str_radix(digits, 16).map_err(|_| format!("chunk size {digits:?}"))?;
+        let Some(chunk) = rest.get(at + 2..at + 2 + size + 2) else { return Ok(None) };
+        if &chunk[size..] != b"\r\n" {
+            return Err(String::from("chunk without its end"));
+        }
+        body.extend_from_slice(&chunk[..size]);
+        rest = &rest[at + 2 + size + 2..];
+        if size == 0 {
+            return Ok(Some((body, whole_len - rest.len())));
+        }
+    }
+}
