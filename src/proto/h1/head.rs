@@ -111,6 +111,8 @@ fn split(bytes: &[u8], index: &mut HeadIndex, limits: &Limits) -> Result<bool, V
         Ok(httparse::Status::Complete(len)) if len <= limits.head_bytes_max as usize => len,
         Ok(httparse::Status::Complete(_)) => return Err(too_long(bytes, limits)),
         Ok(httparse::Status::Partial) => return Ok(false),
+        // Which answer a bad version gets shows at the end of its line.
+        Err(httparse::Error::Version) if !bytes.contains(&b'\r') => return Ok(false),
         Err(error) => return Err(blame(error, bytes)),
     };
     let (Some(method), Some(target), Some(minor)) = (request.method, request.path, request.version) else {
@@ -158,11 +160,13 @@ fn blame(error: httparse::Error, bytes: &[u8]) -> Violation {
     }
 }
 
-/// Whether the request line ends in a well-formed version (RFC 9112 section 2.3), which then is not one of ours.
+/// Whether the request line is whole but for a well-formed version (RFC 9112 section 2.3) that is not one of ours.
 fn names_other_version(bytes: &[u8]) -> bool {
     let line = bytes.split(|byte| *byte == b'\r').next().unwrap_or_default();
-    let last = line.rsplit(|byte| *byte == b' ').next().unwrap_or_default();
-    matches!(last, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit())
+    let mut words = line.split(|byte| *byte == b' ').skip(2);
+    let (version, more) = (words.next().unwrap_or_default(), words.next());
+    let is_version = matches!(version, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit());
+    is_version && more.is_none() && !matches!(version, b"HTTP/1.0" | b"HTTP/1.1")
 }
 
 /// What the field lines said about host, connection and body, before it is weighed together.
