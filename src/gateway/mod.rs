@@ -60,10 +60,10 @@ impl Gateway {
         if let Some(answer) = self.files.as_ref().and_then(|files| files.answer(request)) {
             return answer;
         }
-        match self.router.find(request.path()) {
+        match self.router.find(request.path_bytes()) {
             Some(endpoint) => endpoint.answer(request),
             // RFC 9110 section 9.3.7: `*` asks about the server as a whole.
-            None if request.path() == "*" => allowed(Status::NO_CONTENT, MethodSet::READ),
+            None if request.path_bytes() == b"*" => allowed(Status::NO_CONTENT, MethodSet::READ),
             None => Response::plain(Status::NOT_FOUND),
         }
     }

@@ -6,7 +6,7 @@
 /// See the module.
 pub struct Router<T> {
     /// Written-out paths, by length.
-    exact: Vec<Vec<(Box<str>, T)>>,
+    exact: Vec<Vec<(Box<[u8]>, T)>>,
     patterns: matchit::Router<T>,
 }
 
@@ -30,18 +30,22 @@ impl<T> Router<T> {
             self.exact.resize_with(pattern.len() + 1, Vec::new);
         }
         let shelf = &mut self.exact[pattern.len()];
-        assert!(shelf.iter().all(|(taken, _)| **taken != *pattern), "route {pattern}: already taken");
-        shelf.push((pattern.into(), target));
+        assert!(
+            shelf.iter().all(|(taken, _)| **taken != *pattern.as_bytes()),
+            "route {pattern}: already taken"
+        );
+        shelf.push((pattern.as_bytes().into(), target));
     }
 
     /// What is served at a path.
     #[must_use]
     #[inline]
-    pub fn find(&self, path: &str) -> Option<&T> {
+    pub fn find(&self, path: &[u8]) -> Option<&T> {
         let shelf = self.exact.get(path.len()).map_or(&[][..], Vec::as_slice);
         if let Some((_, target)) = shelf.iter().find(|(exact, _)| **exact == *path) {
             return Some(target);
         }
+        let path = std::str::from_utf8(path).ok()?;
         self.patterns.at(path).ok().map(|found| found.value)
     }
 }
@@ -56,12 +60,12 @@ mod tests {
         router.insert("/users/{id}", "any");
         router.insert("/users/me", "me");
         router.insert("/", "root");
-        assert_eq!(router.find("/users/me"), Some(&"me"));
-        assert_eq!(router.find("/users/7"), Some(&"any"));
-        assert_eq!(router.find("/"), Some(&"root"));
-        assert_eq!(router.find("/users"), None);
-        assert_eq!(router.find(""), None);
-        assert_eq!(router.find("/users/7/x"), None);
+        assert_eq!(router.find(b"/users/me"), Some(&"me"));
+        assert_eq!(router.find(b"/users/7"), Some(&"any"));
+        assert_eq!(router.find(b"/"), Some(&"root"));
+        assert_eq!(router.find(b"/users"), None);
+        assert_eq!(router.find(b""), None);
+        assert_eq!(router.find(b"/users/7/x"), None);
     }
 
     #[test]

@@ -11,6 +11,8 @@ mod status;
 
 pub use crate::base::write_queue::FileRange;
 pub use method::{Method, MethodSet};
-pub use request::{FIELDS_MAX, FieldSpan, Framing, HEAD_BYTES_MAX, HeadIndex, Request, Span, Version};
+pub use request::{
+    FIELDS_MAX, FieldSpan, Framing, HEAD_BYTES_MAX, HeadIndex, KnownHost, Request, Span, Version,
+};
 pub use response::{Body, Fields, Response};
 pub use status::Status;

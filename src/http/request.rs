@@ -112,8 +112,44 @@ pub struct HeadIndex {
     pub field_count: u8,
     /// The field lines in the order sent.
     pub fields: [FieldSpan; FIELDS_MAX],
+    /// The last authority found valid.
+    pub known_host: KnownHost,
     /// The path decoded and without dot segments, where that differs from the path as sent.
     pub plain_path: Option<String>,
+}
+
+/// An authority that was checked before: most requests to a server name the same one, and comparing it is a tenth of
+/// checking it again.
+#[derive(Clone, Debug)]
+pub struct KnownHost {
+    bytes: [u8; KnownHost::LEN_MAX],
+    len: u8,
+}
+
+impl KnownHost {
+    /// Longer ones are checked each time.
+    const LEN_MAX: usize = 63;
+
+    /// Whether this is the one.
+    #[must_use]
+    #[inline]
+    pub fn is(&self, authority: &[u8]) -> bool {
+        self.bytes[..usize::from(self.len)] == *authority
+    }
+
+    /// Remembers this one instead.
+    pub fn set(&mut self, authority: &[u8]) {
+        if let Some(bytes) = self.bytes.get_mut(..authority.len()) {
+            bytes.copy_from_slice(authority);
+            self.len = authority.len() as u8;
+        }
+    }
+}
+
+impl Default for KnownHost {
+    fn default() -> KnownHost {
+        KnownHost { bytes: [0; KnownHost::LEN_MAX], len: 0 }
+    }
 }
 
 impl Default for HeadIndex {
@@ -130,6 +166,7 @@ impl Default for HeadIndex {
             host: Span::default(),
             head_len: 0,
             field_count: 0,
+            known_host: KnownHost::default(),
             fields: [FieldSpan::default(); FIELDS_MAX],
             plain_path: None,
         }
@@ -180,10 +217,17 @@ impl<'a> Request<'a> {
     /// The path: decoded once, without dot segments or doubled slashes. Begins with `/`, or is `*`.
     #[must_use]
     pub fn path(&self) -> &'a str {
+        // The head's reader lets only UTF-8 pass; an empty path is unreachable and harmless.
+        std::str::from_utf8(self.path_bytes()).unwrap_or_default()
+    }
+
+    /// [`path`](Request::path) as bytes, which spares looking at them again.
+    #[must_use]
+    #[inline]
+    pub fn path_bytes(&self) -> &'a [u8] {
         match &self.index.plain_path {
-            Some(path) => path,
-            // The head's reader lets only ASCII pass; an empty path is unreachable and harmless.
-            None => std::str::from_utf8(self.index.path.of(self.bytes)).unwrap_or_default(),
+            Some(path) => path.as_bytes(),
+            None => self.index.path.of(self.bytes),
         }
     }
 

@@ -85,6 +85,13 @@ impl Fields {
         self
     }
 
+    /// The lines, if all of them were written in the source.
+    #[must_use]
+    #[inline]
+    pub fn as_fixed(&self) -> Option<&'static str> {
+        self.more.is_empty().then_some(self.fixed)
+    }
+
     /// The lines as two runs of bytes, to be written one after the other.
     #[must_use]
     pub fn lines(&self) -> [&[u8]; 2] {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::net::SocketFlags;
-use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::config::Listen;
 
@@ -24,10 +24,6 @@ pub(super) struct Listener {
     pub is_ready: bool,
 }
 
-/// Silence after which the kernel asks whether a peer is still there, and how often, and how many times.
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
-const KEEPALIVE_RETRIES: u32 = 4;
 /// How long sent bytes may stay unacknowledged before the peer is taken for gone.
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(60);
 
@@ -84,6 +80,9 @@ impl Drop for Listener {
 }
 
 /// Options are set on the listener: Linux hands them on to accepted sockets, which saves calls for each.
+///
+/// Not `SO_KEEPALIVE`: every wait has a deadline of ours, so a peer that vanished is noticed without the kernel's timer
+/// per connection.
 fn tcp(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.cloexec(), Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
@@ -92,9 +91,6 @@ fn tcp(address: SocketAddr) -> io::Result<Socket> {
         socket.set_only_v6(true)?;
     }
     socket.set_tcp_nodelay(true)?;
-    socket.set_keepalive(true)?;
-    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
-    socket.set_tcp_keepalive(&keepalive.with_retries(KEEPALIVE_RETRIES))?;
     socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX))?;
     socket.bind(&address.into())?;
     Ok(socket)

@@ -8,6 +8,7 @@ mod accept;
 mod access;
 mod client;
 pub mod descriptors;
+mod floor;
 mod inbox;
 mod readiness;
 mod reflection;
@@ -15,37 +16,28 @@ mod stream;
 mod token;
 mod turn;
 
-use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll};
+use mio::{Events, Interest, Poll, Registry};
 
 pub use accept::claim;
+pub use floor::Means;
 pub use inbox::{Inbox, Notice};
 pub use turn::CloseReason;
 
 use crate::base::clock::{Clock, Tick};
-use crate::base::pool::Pool;
-use crate::base::slots::{Key, Slots};
-use crate::base::wheel::Wheel;
-use crate::config::{AccessFormat, Limits, Listen};
-use crate::gateway::Gateway;
-use crate::http::HeadIndex;
-use crate::observe::Tally;
-use crate::observe::log::{Level, Log};
-use crate::proto::h1::Stamp;
+use crate::base::slots::Key;
+use crate::config::Listen;
+use crate::observe::log::Level;
 use crate::reactor::accept::{AcceptError, Listener};
-use crate::reactor::access::Access;
-use crate::reactor::client::{Busy, Client};
+use crate::reactor::client::Client;
+use crate::reactor::floor::{Edge, Floor, Watcher};
 use crate::reactor::stream::Socket;
 use crate::reactor::token::Source;
-use crate::reactor::turn::{Step, Turn};
-
-type ClientKey = Key<Client<Socket>>;
 
 /// The main listeners' gateway.
 pub const SITE_MAIN: u8 = 0;
@@ -58,24 +50,8 @@ pub struct Setup {
     pub poll: Poll,
     /// Its inbox, whose waker is registered with `poll`.
     pub inbox: Arc<Inbox>,
-    /// What each kind of listener serves: [`SITE_MAIN`], [`SITE_ADMIN`].
-    pub gateways: Arc<[Gateway]>,
-    /// Its counters.
-    pub tally: Arc<Tally>,
-    /// Bounds on each connection.
-    pub limits: Limits,
-    /// Connections at once.
-    pub clients_max: u32,
-    /// Buffers lent at once.
-    pub buffers_max: u32,
-    /// The size of a buffer.
-    pub buffer_bytes: u32,
-    /// What `Server` says.
-    pub server_name: Option<String>,
-    /// Where events and access lines go.
-    pub log: Log,
-    /// How access lines are written.
-    pub access_format: AccessFormat,
+    /// What connections are served with.
+    pub means: Means,
 }
 
 /// How a reactor ended.
@@ -91,29 +67,13 @@ pub struct Farewell {
 pub struct Reactor {
     poll: Poll,
     events: Events,
-    clock: Clock,
-    stamp: Stamp,
     listeners: Vec<Listener>,
-    clients: Slots<Client<Socket>>,
-    admin_clients: u32,
-    ready: VecDeque<ClientKey>,
-    thirsty: VecDeque<ClientKey>,
-    wheel: Wheel,
-    due: Vec<u32>,
-    pool: Pool<Busy>,
-    buffer_bytes: u32,
-    index: Box<HeadIndex>,
     inbox: Arc<Inbox>,
-    gateways: Arc<[Gateway]>,
-    tally: Arc<Tally>,
-    limits: Limits,
-    log: Log,
-    access: Option<Access>,
+    floor: Floor<Socket>,
     accepting: Accepting,
     drain: Option<Drain>,
     /// Whether every other reactor has ended.
     is_last: bool,
-    trim_at: Option<Tick>,
 }
 
 /// Whether new connections are taken.
@@ -136,8 +96,6 @@ struct Drain {
 const EVENTS_MAX: usize = 1024;
 /// How long accepting pauses when the kernel has no room.
 const ACCEPT_PAUSE_MS: u32 = 100;
-/// How often a surplus of buffers is trimmed.
-const TRIM_MS: u32 = 100;
 
 impl Reactor {
     /// A reactor that listens nowhere yet. Call it on the thread that will run it, after that thread took its
@@ -146,32 +104,15 @@ impl Reactor {
     pub fn new(setup: Setup) -> Reactor {
         let mut clock = Clock::of_machine();
         clock.tick();
-        let access = setup.log.access_lines();
         Reactor {
             poll: setup.poll,
             events: Events::with_capacity(EVENTS_MAX),
-            stamp: Stamp::new(setup.server_name.as_deref()),
             listeners: Vec::new(),
-            clients: Slots::with_limit(setup.clients_max),
-            admin_clients: 0,
-            ready: VecDeque::new(),
-            thirsty: VecDeque::new(),
-            wheel: Wheel::with_limit(setup.clients_max, clock.now()),
-            due: Vec::new(),
-            pool: Pool::with_limit(setup.buffers_max),
-            buffer_bytes: setup.buffer_bytes,
-            index: Box::default(),
             inbox: setup.inbox,
-            gateways: setup.gateways,
-            tally: setup.tally,
-            limits: setup.limits,
-            access: access.map(|lines| Access { lines, format: setup.access_format }),
-            log: setup.log,
+            floor: Floor::new(setup.means, clock),
             accepting: Accepting::Yes,
             drain: None,
             is_last: false,
-            trim_at: None,
-            clock,
         }
     }
 
@@ -194,44 +135,44 @@ impl Reactor {
     /// When waiting for events fails for good.
     pub fn run(mut self) -> io::Result<Farewell> {
         loop {
-            self.wait()?; //           epoll; no sleep while anything is ready; then one look at the time
-            self.gather_events(); //   mark readiness, enqueue keys; do no work yet
+            self.wait()?; //                              epoll; no sleep while anything is ready; one look at the time
+            self.gather_events(); //                      mark readiness, enqueue keys; do no work yet
             if let Some(farewell) = self.gather_inbox() {
                 return Ok(farewell);
             }
-            self.gather_expired(); //  turn passed deadlines into 408 or close, enqueue keys
-            self.accept_some(); //     bounded; new keys are enqueued, their first bytes are often here
-            self.serve(); //           drive each key once; the unfinished go to the back
-            self.end_turn();
+            self.floor.expire(self.poll.registry()); //   turn passed deadlines into 408 or close, enqueue keys
+            self.accept_some(); //                        bounded; new keys are enqueued, first bytes are often here
+            self.floor.serve(self.poll.registry()); //    drive each key once; the unfinished go to the back
+            self.floor.end_turn();
         }
     }
 
     fn wait(&mut self) -> io::Result<()> {
-        let worked_until = self.clock.precise_ns();
-        let worked = worked_until - self.clock.now_ns();
-        self.tally.busy_ns.add(worked);
-        self.tally.turn_ns_longest.raise(worked);
+        let worked_until = self.floor.clock.precise_ns();
+        let worked = worked_until - self.floor.clock.now_ns();
+        self.floor.tally.busy_ns.add(worked);
+        self.floor.tally.turn_ns_longest.raise(worked);
         let patience = self.patience();
         match self.poll.poll(&mut self.events, patience) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
             _ => {}
         }
-        self.clock.tick();
-        self.tally.waiting_ns.add(self.clock.now_ns() - worked_until);
+        self.floor.clock.tick();
+        self.floor.tally.waiting_ns.add(self.floor.clock.now_ns() - worked_until);
         Ok(())
     }
 
     /// How long nothing needs to be done unless something happens.
     fn patience(&self) -> Option<Duration> {
-        if !self.ready.is_empty() || self.may_accept() || self.is_drained() {
+        if self.floor.is_busy() || self.may_accept() || self.is_drained() {
             return Some(Duration::ZERO);
         }
         let paused_until = match self.accepting {
             Accepting::PausedUntil(tick) => Some(tick),
             Accepting::Yes | Accepting::Full => None,
         };
-        let moments = [self.wheel.next(), paused_until, self.trim_at, self.drain.map(|drain| drain.cut_at)];
-        let now = self.clock.now();
+        let moments = [self.floor.next_moment(), paused_until, self.drain.map(|drain| drain.cut_at)];
+        let now = self.floor.clock.now();
         let ticks = moments.into_iter().flatten().map(|moment| moment.since(now)).min()?;
         // One more than the distance: this tick is already under way.
         Some(Duration::from_millis(u64::from(ticks + 1) * u64::from(Tick::MS)))
@@ -249,28 +190,20 @@ impl Reactor {
                         listener.is_ready = true;
                     }
                 }
-                Source::Client(key) => {
-                    // A key of a connection that was closed after the kernel reported it finds nobody.
-                    let Some(client) = self.clients.get_mut(key) else { continue };
-                    if event.is_readable() {
-                        client.readiness.note_readable();
-                    }
-                    if event.is_writable() {
-                        client.readiness.note_writable();
-                    }
-                    if event.is_read_closed() || event.is_error() {
-                        client.readiness.note_ending();
-                    }
-                    if !client.readiness.set_queued(true) {
-                        self.ready.push_back(key);
-                    }
-                }
+                Source::Client(key) => self.floor.note(
+                    key,
+                    Edge {
+                        readable: event.is_readable(),
+                        writable: event.is_writable(),
+                        ending: event.is_read_closed() || event.is_error(),
+                    },
+                ),
             }
         }
-        self.tally.turns.add(1);
-        self.tally.events.add(count);
-        if let Some(second) = self.clock.second_turned() {
-            self.stamp.set(second);
+        self.floor.tally.turns.add(1);
+        self.floor.tally.events.add(count);
+        if let Some(second) = self.floor.clock.second_turned() {
+            self.floor.stamp.set(second);
         }
     }
 
@@ -283,7 +216,7 @@ impl Reactor {
                 Notice::Stop => return Some(self.end_drain()),
             }
         }
-        let is_late = self.drain.is_some_and(|drain| self.clock.now().has_reached(drain.cut_at));
+        let is_late = self.drain.is_some_and(|drain| self.floor.clock.now().has_reached(drain.cut_at));
         (is_late || self.is_drained()).then(|| self.end_drain())
     }
 
@@ -291,7 +224,7 @@ impl Reactor {
     /// may ask there how they are doing.
     fn is_drained(&self) -> bool {
         let may_go = self.is_last || self.listeners.is_empty();
-        self.drain.is_some() && may_go && self.clients.len() == self.admin_clients
+        self.drain.is_some() && may_go && self.floor.visitors() == 0
     }
 
     /// Takes in who waits at the main listeners, closes these, and wakes every connection so that the idle ones go.
@@ -310,48 +243,16 @@ impl Reactor {
             self.listeners.drain(..).partition(|listener| listener.site == SITE_ADMIN);
         drop(main);
         self.listeners = admin;
-        let cut_at = self.clock.now().after_ms(ms_max);
-        self.drain = Some(Drain { cut_at, open_at_start: self.clients.len() - self.admin_clients });
-        let keys: Vec<ClientKey> = self.clients.keys().collect();
-        for key in keys {
-            let Some(client) = self.clients.get_mut(key) else { continue };
-            // A last look: a request may lie in the socket whose edge has not come up yet.
-            client.readiness.note_readable();
-            if !client.readiness.set_queued(true) {
-                self.ready.push_back(key);
-            }
-        }
+        let cut_at = self.floor.clock.now().after_ms(ms_max);
+        self.drain = Some(Drain { cut_at, open_at_start: self.floor.visitors() });
+        self.floor.begin_drain();
     }
 
     fn end_drain(&mut self) -> Farewell {
-        let keys: Vec<ClientKey> = self.clients.keys().collect();
-        let mut cut = 0;
-        for key in keys {
-            let Some(client) = self.clients.get_mut(key) else { continue };
-            cut += u32::from(client.site() == SITE_MAIN);
-            let reason = client.cut();
-            self.close(key, reason);
-        }
+        let cut = self.floor.cut_all();
         let open_at_start = self.drain.map_or(cut, |drain| drain.open_at_start);
-        self.end_turn();
+        self.floor.end_turn();
         Farewell { drained: open_at_start.saturating_sub(cut), cut }
-    }
-
-    fn gather_expired(&mut self) {
-        let now = self.clock.now();
-        let mut due = std::mem::take(&mut self.due);
-        self.wheel.advance(now, &mut due);
-        for slot in due.drain(..) {
-            let Some(key) = self.clients.key_at(slot) else { continue };
-            let (mut turn, clients) = self.turn();
-            let Some(client) = clients.get_mut(key) else { continue };
-            client.readiness.set_armed(false);
-            match client.expire(&mut turn) {
-                Some(step) => self.follow(key, step),
-                None => self.arm(key),
-            }
-        }
-        self.due = due;
     }
 
     /// Whether there is somebody to accept and room for them.
@@ -365,7 +266,7 @@ impl Reactor {
             return;
         }
         for at in 0..self.listeners.len() {
-            for _ in 0..self.limits.accepts_per_turn {
+            for _ in 0..self.floor.limits.accepts_per_turn {
                 if self.accepting != Accepting::Yes || !self.listeners[at].is_ready {
                     break;
                 }
@@ -377,8 +278,8 @@ impl Reactor {
     fn reconsider_accepting(&mut self) {
         let resumes = match self.accepting {
             Accepting::Yes => return,
-            Accepting::PausedUntil(tick) => self.clock.now().has_reached(tick),
-            Accepting::Full => u64::from(self.clients.len()) * 10 <= u64::from(self.clients.limit()) * 9,
+            Accepting::PausedUntil(tick) => self.floor.clock.now().has_reached(tick),
+            Accepting::Full => self.floor.has_room(),
         };
         if resumes {
             self.accepting = Accepting::Yes;
@@ -386,7 +287,7 @@ impl Reactor {
     }
 
     fn accept_one(&mut self, at: usize) {
-        if self.clients.is_full() {
+        if self.floor.is_full() {
             self.pause_accepting(Accepting::Full, "every connection slot is taken");
             return;
         }
@@ -397,170 +298,43 @@ impl Reactor {
             Err(error) => {
                 match AcceptError::of(&error) {
                     AcceptError::Empty => listener.is_ready = false,
-                    AcceptError::Gone => self.tally.refused.add(1),
+                    AcceptError::Gone => self.floor.tally.refused.add(1),
                     AcceptError::NoRoom => {
-                        self.tally.refused.add(1);
-                        let until = self.clock.now().after_ms(ACCEPT_PAUSE_MS);
+                        self.floor.tally.refused.add(1);
+                        let until = self.floor.clock.now().after_ms(ACCEPT_PAUSE_MS);
                         self.pause_accepting(Accepting::PausedUntil(until), &error.to_string());
                     }
                 }
                 return;
             }
         };
-        let client = Client::new(Socket::new(fd), site, self.clock.now(), &self.limits);
-        let Ok(key) = self.clients.insert(client) else { return };
-        self.tally.accepted.add(1);
-        self.admin_clients += u32::from(site == SITE_ADMIN);
-        if let Some(client) = self.clients.get_mut(key) {
-            client.readiness.set_queued(true);
-        }
-        self.ready.push_back(key);
+        self.floor.admit(Socket::new(fd), site);
     }
 
     fn pause_accepting(&mut self, how: Accepting, why: &str) {
         self.accepting = how;
-        self.tally.accept_pauses.add(1);
-        self.log.event(
+        self.floor.tally.accept_pauses.add(1);
+        self.floor.log.event(
             Level::Warn,
             "accept",
             format_args!("{why}; accepting pauses, new clients wait in the backlog"),
         );
     }
+}
 
-    fn serve(&mut self) {
-        for _ in 0..self.ready.len() {
-            let Some(key) = self.ready.pop_front() else { break };
-            let (mut turn, clients) = self.turn();
-            let Some(client) = clients.get_mut(key) else { continue };
-            client.readiness.set_queued(false);
-            let step = client.drive(&mut turn);
-            self.follow(key, step);
-        }
-        self.quench();
-    }
-
-    /// Does what a drive asked for.
-    fn follow(&mut self, key: ClientKey, step: Step) {
-        match step {
-            Step::Park => self.park(key),
-            Step::Again => {
-                self.enqueue(key);
-                self.arm(key);
-            }
-            Step::Thirsty => {
-                self.thirsty.push_back(key);
-                self.arm(key);
-            }
-            Step::Close(reason) => self.close(key, reason),
-        }
-    }
-
-    fn enqueue(&mut self, key: ClientKey) {
-        let Some(client) = self.clients.get_mut(key) else { return };
-        if !client.readiness.set_queued(true) {
-            self.ready.push_back(key);
-        }
-    }
-
-    /// Buffers came back: those who wait for one go on.
-    fn quench(&mut self) {
-        for _ in 0..self.pool.available().min(self.thirsty.len()) {
-            let Some(key) = self.thirsty.pop_front() else { return };
-            self.enqueue(key);
-        }
-    }
-
-    /// A parked connection is watched by the kernel and by the wheel.
-    fn park(&mut self, key: ClientKey) {
-        if self.watch(key).is_err() {
-            self.log.event(
-                Level::Error,
-                "watch",
-                "the kernel refuses to watch another connection; it is closed",
-            );
-            self.close(key, CloseReason::Exhausted);
-            return;
-        }
-        self.arm(key);
-    }
-
-    /// Registers late and rarely: a connection that is answered and closed in its first drive never is, and writability
-    /// is asked for at the first short write only.
-    fn watch(&mut self, key: ClientKey) -> io::Result<()> {
-        let Some(client) = self.clients.get_mut(key) else { return Ok(()) };
-        let for_writing = client.is_blocked();
-        let readiness = client.readiness;
-        if readiness.is_registered() && (!for_writing || readiness.is_registered_for_writing()) {
-            return Ok(());
-        }
+impl Watcher<Socket> for Registry {
+    fn watch(
+        &self,
+        stream: &Socket,
+        key: Key<Client<Socket>>,
+        for_writing: bool,
+        again: bool,
+    ) -> io::Result<()> {
         let interest = if for_writing { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
-        let (fd, token) = (client.stream().as_raw_fd(), Source::Client(key).token());
-        let registry = self.poll.registry();
-        match readiness.is_registered() {
-            false => registry.register(&mut SourceFd(&fd), token, interest)?,
-            true => registry.reregister(&mut SourceFd(&fd), token, interest)?,
+        let (fd, token) = (stream.as_raw_fd(), Source::Client(key).token());
+        match again {
+            false => self.register(&mut SourceFd(&fd), token, interest),
+            true => self.reregister(&mut SourceFd(&fd), token, interest),
         }
-        client.readiness.set_registered(for_writing);
-        Ok(())
-    }
-
-    /// Sees to it that the wheel looks at the connection by its deadline. A later deadline leaves the entry alone.
-    fn arm(&mut self, key: ClientKey) {
-        let Some(client) = self.clients.get_mut(key) else { return };
-        if client.readiness.is_armed() && client.deadline.has_reached(client.armed_for) {
-            return;
-        }
-        client.readiness.set_armed(true);
-        client.armed_for = client.deadline;
-        self.wheel.arm(key.index(), client.deadline);
-    }
-
-    fn close(&mut self, key: ClientKey, reason: CloseReason) {
-        let Some(mut client) = self.clients.remove(key) else { return };
-        if let Some(busy) = client.dismantle() {
-            self.pool.give_back(busy);
-        }
-        if client.readiness.is_armed() {
-            self.wheel.disarm(key.index());
-        }
-        self.admin_clients -= u32::from(client.site() == SITE_ADMIN);
-        self.tally.closed.add(reason as usize, 1);
-        // Closing the last descriptor takes the socket out of the poll, so no call is spent on that.
-    }
-
-    fn end_turn(&mut self) {
-        let now = self.clock.now();
-        if self.trim_at.is_some_and(|tick| now.has_reached(tick)) {
-            self.pool.trim();
-            self.trim_at = None;
-        }
-        if self.trim_at.is_none() && self.pool.has_surplus() {
-            self.trim_at = Some(now.after_ms(TRIM_MS));
-        }
-        if let Some(access) = &mut self.access {
-            access.lines.hand_over();
-        }
-        self.tally.open.set(u64::from(self.clients.len()));
-        self.tally.buffers_lent.set(u64::from(self.pool.lent()));
-        self.tally.buffers_spare.set(self.pool.spare() as u64);
-        self.tally.timers.set(u64::from(self.wheel.armed()));
-    }
-
-    /// All that a connection may touch, and the connections, borrowed apart.
-    fn turn(&mut self) -> (Turn<'_>, &mut Slots<Client<Socket>>) {
-        let turn = Turn {
-            clock: &self.clock,
-            stamp: &self.stamp,
-            limits: &self.limits,
-            gateways: &self.gateways,
-            pool: &mut self.pool,
-            buffer_bytes: self.buffer_bytes,
-            index: &mut self.index,
-            tally: &self.tally,
-            access: self.access.as_mut(),
-            log: &self.log,
-            draining: self.drain.is_some(),
-        };
-        (turn, &mut self.clients)
     }
 }

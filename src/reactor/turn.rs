@@ -15,7 +15,7 @@ use crate::reactor::client::Busy;
 /// Public fields, so that borrows stay apart.
 pub(super) struct Turn<'a> {
     pub clock: &'a Clock,
-    pub stamp: &'a Stamp,
+    pub stamp: &'a mut Stamp,
     pub limits: &'a Limits,
     /// One gateway for each kind of listener.
     pub gateways: &'a [Gateway],

@@ -202,6 +202,6 @@ mod tests {
             0: 00000003 00000000 00000000 0001 03 14\n";
         assert_eq!(unix_inodes(table, &["/run/a b.sock".into()]), [11]);
         assert_eq!(unix_inodes(table, &["c.sock".into()]), [12]);
-        assert_eq!(unix_inodes(table, &["d.sock".into()]), []);
+        assert_eq!(unix_inodes(table, &["d.sock".into()]), [0u64; 0]);
     }
 }

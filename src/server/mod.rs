@@ -28,7 +28,7 @@ use crate::observe::Tally;
 use crate::observe::log::{AccessTarget, Level, Log};
 use crate::proto::Violation;
 use crate::reactor::{
-    self, CloseReason, Farewell, Inbox, Notice, Reactor, SITE_ADMIN, SITE_MAIN, Setup, descriptors,
+    self, CloseReason, Farewell, Inbox, Means, Notice, Reactor, SITE_ADMIN, SITE_MAIN, Setup, descriptors,
 };
 use crate::server::banner::Banner;
 use crate::server::budget::{Budget, Tables};
@@ -261,15 +261,17 @@ impl<'a> Plan<'a> {
         let setup = Setup {
             poll,
             inbox: Arc::clone(&inbox),
-            gateways: Arc::clone(&self.gateways),
-            tally: Arc::clone(&self.tallies[number as usize]),
-            limits: self.config.limits,
-            clients_max: self.budget.share(number),
-            buffers_max: self.budget.buffers_per_reactor_max,
-            buffer_bytes: self.config.fixed.buffer_bytes,
-            server_name: self.config.fixed.server_name.clone(),
-            log: self.log.clone(),
-            access_format: self.config.fixed.access_format,
+            means: Means {
+                gateways: Arc::clone(&self.gateways),
+                tally: Arc::clone(&self.tallies[number as usize]),
+                limits: self.config.limits,
+                clients_max: self.budget.share(number),
+                buffers_max: self.budget.buffers_per_reactor_max,
+                buffer_bytes: self.config.fixed.buffer_bytes,
+                server_name: self.config.fixed.server_name.clone(),
+                log: self.log.clone(),
+                access_format: self.config.fixed.access_format,
+            },
         };
         let place = Place {
             cpu: self.cpus.get(number as usize).copied(),

@@ -44,7 +44,7 @@ mod tests {
         let got = cpus_for(&Pin::Auto, all.len() as u32 + 1).unwrap();
         assert_eq!(got[..all.len()], all);
         assert_eq!(got[all.len()], all[0]);
-        assert_eq!(cpus_for(&Pin::Off, 4).unwrap(), []);
+        assert_eq!(cpus_for(&Pin::Off, 4).unwrap(), [0u32; 0]);
         assert!(matches!(cpus_for(&Pin::List(vec![1000]), 1), Err(StartError::Pin { cpu: 1000, .. })));
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! The lines that are the same for a whole second are written once a second, see [`Stamp`].
 
+use std::ptr;
+
 use crate::http::date::HttpDate;
 use crate::http::{Fields, Status};
 
@@ -13,6 +15,15 @@ pub struct Stamp {
     ok: Vec<u8>,
     /// `Server` and `Date`, for every other status.
     lines: Vec<u8>,
+    prepared: Option<Prepared>,
+}
+
+/// The last answer that was made of nothing but the program's own bytes, whole. Its next sending is one copy.
+struct Prepared {
+    second: Option<u64>,
+    fields: &'static str,
+    body: &'static [u8],
+    bytes: Vec<u8>,
 }
 
 impl Stamp {
@@ -20,7 +31,7 @@ impl Stamp {
     #[must_use]
     pub fn new(server: Option<&str>) -> Stamp {
         let server = server.map(|name| format!("Server: {name}\r\n")).unwrap_or_default();
-        let mut stamp = Stamp { server, second: None, ok: Vec::new(), lines: Vec::new() };
+        let mut stamp = Stamp { server, second: None, ok: Vec::new(), lines: Vec::new(), prepared: None };
         stamp.set(0);
         stamp
     }
@@ -39,6 +50,30 @@ impl Stamp {
         self.ok.clear();
         self.ok.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
         self.ok.extend_from_slice(&self.lines);
+    }
+
+    /// A 200 with these fields and this body on a connection that stays, head and all.
+    #[inline]
+    pub(super) fn prepared(&mut self, fields: &'static str, body: &'static [u8]) -> &[u8] {
+        // By address: two texts at one address with one length are the same text.
+        let second = self.second;
+        let is_it = |known: &Prepared| {
+            known.second == second && ptr::eq(known.fields, fields) && ptr::eq(known.body, body)
+        };
+        if !self.prepared.as_ref().is_some_and(is_it) {
+            self.prepared = Some(self.prepare(fields, body));
+        }
+        self.prepared.as_ref().map_or(&[], |known| &known.bytes)
+    }
+
+    #[cold]
+    fn prepare(&mut self, fields: &'static str, body: &'static [u8]) -> Prepared {
+        let mut bytes = self.prepared.take().map(|old| old.bytes).unwrap_or_default();
+        bytes.clear();
+        let length = Delimiter::Length(body.len() as u64);
+        head(&mut bytes, self, Status::OK, &Fields::fixed(fields), length, Connection::Stays);
+        bytes.extend_from_slice(body);
+        Prepared { second: self.second, fields, body, bytes }
     }
 
     /// The second it was set to, counted from 1970.

@@ -1,16 +1,18 @@
 //! Reading a request head: where it ends, what its parts are, and how the body behind it is framed.
 //!
 //! The end of a head is the first CRLF CRLF, and only that: a lone LF is refused wherever it stands, so that the
-//! resumable scan and the parser cannot disagree. `httparse` splits the lines; the rules it leaves to its users
-//! (Host, framing, targets, line ends) are kept here, each by its number.
-//! No byte is looked at more than twice for the end of a head, however it is cut.
+//! resumable scan and the splitter cannot disagree. Every rule stands here by its number, in one pass over the bytes.
+//! However a head is cut, each byte is looked at a constant number of times.
+//! Our own and not `httparse`, which accepts lone LF and leaves Host, framing and targets to a second pass: half the
+//! instructions per head (`benches/head.rs`). `fuzz/fuzz_targets/head.rs` holds the two against each other.
 
-use std::mem::MaybeUninit;
 use std::net::Ipv6Addr;
 
 use crate::config::Limits;
 use crate::http::path::{self, PlainPath};
-use crate::http::{FIELDS_MAX, FieldSpan, Framing, HeadIndex, Method, Span, Version};
+use crate::http::{
+    FIELDS_MAX, FieldSpan, Framing, HEAD_BYTES_MAX, HeadIndex, KnownHost, Method, Span, Version,
+};
 use crate::proto::Violation;
 
 /// How far a head that came in parts was searched for its end.
@@ -53,8 +55,10 @@ pub fn read(
     if scan.scanned > 0 && !reaches_end(bytes, scan)? {
         return within_limit(bytes, limits).map(|()| None);
     }
-    if split(bytes, index, limits)? {
-        return Ok(Some(()));
+    match split(bytes, index, limits) {
+        Ok(()) => return Ok(Some(())),
+        Err(Stop::Broken(violation)) => return Err(violation),
+        Err(Stop::Partial) => {}
     }
     if reaches_end(bytes, scan)? {
         return Err(Violation::BadRequestLine);
@@ -98,80 +102,339 @@ fn too_long(bytes: &[u8], limits: &Limits) -> Violation {
     }
 }
 
-/// Splits a complete head into lines, names and values. `false`: it is not complete.
-fn split(bytes: &[u8], index: &mut HeadIndex, limits: &Limits) -> Result<bool, Violation> {
-    // The parser would skip empty lines; offsets count from the first byte, so the caller has skipped them already.
-    if matches!(bytes, [b'\r' | b'\n', ..]) {
-        return Err(Violation::BadRequestLine);
-    }
-    let mut lines = [const { MaybeUninit::uninit() }; FIELDS_MAX];
-    let fields_max = (limits.fields_max as usize).min(FIELDS_MAX);
-    let mut request = httparse::Request::new(&mut []);
-    let head_len = match request.parse_with_uninit_headers(bytes, &mut lines[..fields_max]) {
-        Ok(httparse::Status::Complete(len)) if len <= limits.head_bytes_max as usize => len,
-        Ok(httparse::Status::Complete(_)) => return Err(too_long(bytes, limits)),
-        Ok(httparse::Status::Partial) => return Ok(false),
-        // Which answer a bad version gets shows at the end of its line.
-        Err(httparse::Error::Version) if !bytes.contains(&b'\r') => return Ok(false),
-        Err(error) => return Err(blame(error, bytes)),
-    };
-    let (Some(method), Some(target), Some(minor)) = (request.method, request.path, request.version) else {
-        return Err(Violation::BadRequestLine);
-    };
-    index.method = Method::from_bytes(method.as_bytes());
-    index.version = if minor == 0 { Version::Http10 } else { Version::Http11 };
-    index.head_len = head_len as u16;
-    index.line = Span::new(0, method.len() + 1 + target.len() + " HTTP/1.1".len());
+/// Why splitting came to no end.
+enum Stop {
+    /// The bytes ran out; so far they are sound.
+    Partial,
+    /// A rule is broken.
+    Broken(Violation),
+}
 
+impl From<Violation> for Stop {
+    fn from(violation: Violation) -> Stop {
+        Stop::Broken(violation)
+    }
+}
+
+/// Splits a head into lines, names and values.
+#[inline]
+fn split(bytes: &[u8], index: &mut HeadIndex, limits: &Limits) -> Result<(), Stop> {
     let mut facts = Facts::default();
-    index.field_count = request.headers.len() as u8;
-    for (span, field) in index.fields.iter_mut().zip(request.headers.iter()) {
-        let name = span_of(bytes, field.name.as_bytes());
-        line_ended_before(bytes, name.start())?;
-        *span = FieldSpan { name, value: span_of(bytes, field.value) };
-        facts.note(field.name.as_bytes(), field.value, span.value)?;
+    let mut at = split_request_line(bytes, index, &mut facts)?;
+    let mut count = 0;
+    while byte_at(bytes, at)? != b'\r' {
+        if count == FIELDS_MAX || count == limits.fields_max as usize {
+            return Err(Violation::TooManyFields.into());
+        }
+        let (field, end) = split_field_line(bytes, at)?;
+        index.fields[count] = field;
+        facts.note(field.name.of(bytes), field.value.of(bytes), field.value, &mut index.known_host)?;
+        count += 1;
+        at = end;
     }
-    // RFC 9112 section 2.2: the empty line, and the end of the line before it.
-    line_ended_before(bytes, head_len)?;
-    line_ended_before(bytes, head_len - 2)?;
-
-    facts.settle(index, limits)?;
-    read_target(target.as_bytes(), method.len() + 1, bytes, index)?;
-    Ok(true)
+    let head_len = line_end(bytes, at)?;
+    if head_len > limits.head_bytes_max as usize {
+        return Err(too_long(bytes, limits).into());
+    }
+    index.head_len = head_len as u16;
+    index.field_count = count as u8;
+    Ok(facts.settle(index, limits)?)
 }
 
-fn line_ended_before(bytes: &[u8], at: usize) -> Result<(), Violation> {
-    if bytes[..at].ends_with(b"\r\n") { Ok(()) } else { Err(Violation::BareLineFeed) }
+/// RFC 9112 section 3: `method SP request-target SP HTTP-version CRLF`, one space each. Tells the offset behind it.
+#[inline]
+fn split_request_line(bytes: &[u8], index: &mut HeadIndex, facts: &mut Facts) -> Result<usize, Stop> {
+    let method_end = read_method(bytes, index)?;
+    let target_end = read_target(bytes, method_end + 1, index, facts)?;
+    match bytes[target_end] {
+        b' ' => {}
+        b'\r' | b'\n' => return Err(blame_line(bytes).into()),
+        _ => return Err(Violation::BadTarget.into()),
+    }
+    let version = &bytes[target_end + 1..];
+    let Some(line) = version.first_chunk::<VERSION_LINE_LEN>() else {
+        // Which answer a bad version gets shows at the end of its line.
+        return Err(if begins_version(version) { Stop::Partial } else { blame_line(bytes).into() });
+    };
+    index.version = match line {
+        b"HTTP/1.1\r\n" => Version::Http11,
+        b"HTTP/1.0\r\n" => Version::Http10,
+        // RFC 9112 section 2.3: a well-formed version that is not one of ours is 505, not nonsense.
+        _ if begins_version(line) => return Err(Violation::BadVersion.into()),
+        _ => return Err(blame_line(bytes).into()),
+    };
+    let end = target_end + 1 + VERSION_LINE_LEN;
+    index.line = Span::new(0, end - 2);
+    Ok(end)
 }
 
-/// Where a slice that the parser cut out of `bytes` lies.
-fn span_of(bytes: &[u8], part: &[u8]) -> Span {
-    let start = (part.as_ptr() as usize).wrapping_sub(bytes.as_ptr() as usize);
-    // The parser hands out `&""` of its own for an empty value; it needs no place.
-    if start > bytes.len() { Span::default() } else { Span::new(start, part.len()) }
+/// `HTTP/1.1` and its line end.
+const VERSION_LINE_LEN: usize = 10;
+
+/// Tells where the method ends; a space stands there.
+#[inline]
+fn read_method(bytes: &[u8], index: &mut HeadIndex) -> Result<usize, Stop> {
+    if bytes.starts_with(b"GET ") {
+        index.method = Method::Get;
+        return Ok(3);
+    }
+    let end = run_end(bytes, 0, TOKEN)?;
+    if end == 0 || bytes[end] != b' ' {
+        return Err(blame_line(bytes).into());
+    }
+    index.method = Method::from_bytes(&bytes[..end]);
+    // RFC 9110 section 9.3.6: only a proxy grants it, and what follows may be anything.
+    if index.method == Method::Connect { Err(Violation::ConnectRefused.into()) } else { Ok(end) }
 }
 
-fn blame(error: httparse::Error, bytes: &[u8]) -> Violation {
-    match error {
-        httparse::Error::TooManyHeaders => Violation::TooManyFields,
-        httparse::Error::HeaderName | httparse::Error::HeaderValue => Violation::BadField,
-        httparse::Error::Version if names_other_version(bytes) => Violation::BadVersion,
-        _ => Violation::BadRequestLine,
+/// RFC 9112 section 3.2: the forms of a target, of which authority-form is CONNECT's. Tells where it ends.
+#[inline]
+fn read_target(bytes: &[u8], start: usize, index: &mut HeadIndex, facts: &mut Facts) -> Result<usize, Stop> {
+    match &bytes[start..] {
+        [b'/', ..] => read_path(bytes, start, index),
+        [b'*', b' ', ..] if index.method == Method::Options => {
+            (index.path, index.query, index.plain_path) = (Span::new(start, 1), Span::default(), None);
+            Ok(start + 1)
+        }
+        _ => read_absolute(bytes, start, index, facts),
     }
 }
 
-/// Whether the request line is whole but for a well-formed version (RFC 9112 section 2.3) that is not one of ours.
-fn names_other_version(bytes: &[u8]) -> bool {
-    let line = bytes.split(|byte| *byte == b'\r').next().unwrap_or_default();
-    let mut words = line.split(|byte| *byte == b' ').skip(2);
-    let (version, more) = (words.next().unwrap_or_default(), words.next());
-    let is_version = matches!(version, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit());
-    is_version && more.is_none() && !matches!(version, b"HTTP/1.0" | b"HTTP/1.1")
+/// RFC 9112 section 3.2.1: path and query. Tells where they end.
+#[inline]
+fn read_path(bytes: &[u8], start: usize, index: &mut HeadIndex) -> Result<usize, Stop> {
+    let (path_len, is_plain) = path::scan(&bytes[start..]);
+    let path_end = fitting(start + path_len)?;
+    let mut end = path_end;
+    index.query = Span::default();
+    if byte_at(bytes, path_end)? == b'?' {
+        end = fitting(run_end(bytes, path_end + 1, TARGET)?)?;
+        index.query = Span::new(path_end + 1, end - path_end - 1);
+    }
+    index.path = Span::new(start, path_len);
+    index.plain_path = None;
+    if !is_plain {
+        index.plain_path = match path::plain(&bytes[start..path_end]) {
+            Ok(PlainPath::AsSent) => None,
+            Ok(PlainPath::Decoded(path)) => Some(path),
+            Err(_) => return Err(Violation::BadTarget.into()),
+        };
+    }
+    Ok(end)
 }
+
+/// RFC 9112 section 3.2.2: `http://authority/path?query`. Tells where it ends.
+fn read_absolute(
+    bytes: &[u8],
+    start: usize,
+    index: &mut HeadIndex,
+    facts: &mut Facts,
+) -> Result<usize, Stop> {
+    let end = fitting(run_end(bytes, start, TARGET)?)?;
+    let target = &bytes[start..end];
+    if target.is_empty() || matches!(bytes[end], b'\r' | b'\n') {
+        return Err(blame_line(bytes).into());
+    }
+    let scheme_len = [&b"http://"[..], b"https://"]
+        .into_iter()
+        .find(|scheme| target.get(..scheme.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(scheme)))
+        .ok_or(Violation::BadTarget)?
+        .len();
+    let rest = &target[scheme_len..];
+    let authority_len = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
+    if authority_len == 0 || !is_authority(&rest[..authority_len]) {
+        return Err(Violation::BadTarget.into());
+    }
+    facts.authority = Some(Span::new(start + scheme_len, authority_len));
+    let path_at = start + scheme_len + authority_len;
+    if bytes[path_at] == b'/' {
+        return read_path(bytes, path_at, index);
+    }
+    // RFC 9110 section 4.2.3: an empty path means `/`.
+    let query_at = end.min(path_at + 1);
+    index.path = Span::new(path_at, 0);
+    index.query = Span::new(query_at, end - query_at);
+    index.plain_path = Some("/".to_owned());
+    Ok(end)
+}
+
+/// RFC 9112 section 5: `field-name ":" OWS field-value OWS CRLF`. No space before the colon (5.1), no folding (5.2).
+/// Tells the offset behind it as well.
+#[inline]
+fn split_field_line(bytes: &[u8], at: usize) -> Result<(FieldSpan, usize), Stop> {
+    let colon = run_end(bytes, at, TOKEN)?;
+    match bytes[colon] {
+        b':' if colon > at => {}
+        b'\n' => return Err(Violation::BareLineFeed.into()),
+        _ => return Err(Violation::BadField.into()),
+    }
+    let mut start = colon + 1;
+    while is_blank(byte_at(bytes, start)?) {
+        start += 1;
+    }
+    let value_end = value_end(bytes, start)?;
+    let end = line_end(bytes, value_end)?;
+    if end > HEAD_BYTES_MAX {
+        return Err(Violation::HeadTooLong.into());
+    }
+    let mut trimmed = value_end;
+    while trimmed > start && is_blank(bytes[trimmed - 1]) {
+        trimmed -= 1;
+    }
+    let field = FieldSpan { name: Span::new(at, colon - at), value: Span::new(start, trimmed - start) };
+    Ok((field, end))
+}
+
+/// RFC 9110 section 5.6.3: optional white space.
+#[inline]
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t')
+}
+
+#[inline]
+fn byte_at(bytes: &[u8], at: usize) -> Result<u8, Stop> {
+    bytes.get(at).copied().ok_or(Stop::Partial)
+}
+
+/// An offset that spans can hold.
+#[inline]
+fn fitting(offset: usize) -> Result<usize, Violation> {
+    if offset + VERSION_LINE_LEN < HEAD_BYTES_MAX { Ok(offset) } else { Err(Violation::TargetTooLong) }
+}
+
+/// The offset behind the CRLF that must stand at `at`.
+#[inline]
+fn line_end(bytes: &[u8], at: usize) -> Result<usize, Stop> {
+    match &bytes[at..] {
+        [b'\r', b'\n', ..] => Ok(at + 2),
+        [b'\r'] => Err(Stop::Partial),
+        [b'\n', ..] => Err(Violation::BareLineFeed.into()),
+        _ => Err(Violation::BadField.into()),
+    }
+}
+
+/// Where the run of bytes of that class that begins at `from` ends, at a byte that is there.
+#[inline]
+fn run_end(bytes: &[u8], from: usize, class: u8) -> Result<usize, Stop> {
+    let mut at = from;
+    while CLASSES[usize::from(byte_at(bytes, at)?)] & class != 0 {
+        at += 1;
+    }
+    Ok(at)
+}
+
+/// Where a field value ends: at a control, but for HTAB (RFC 9110 section 5.5). Eight bytes at a time, since values are
+/// most of a head.
+#[inline]
+fn value_end(bytes: &[u8], from: usize) -> Result<usize, Stop> {
+    let mut at = from;
+    loop {
+        at = match bytes[at..].first_chunk() {
+            Some(eight) => match first_control(u64::from_le_bytes(*eight)) {
+                Some(ahead) => at + ahead,
+                None => at + 8,
+            },
+            None => at,
+        };
+        match byte_at(bytes, at)? {
+            b'\t' | b' '..=b'~' | 0x80.. => at += usize::from(bytes.len() - at < 8 || bytes[at] == b'\t'),
+            _ => return Ok(at),
+        }
+    }
+}
+
+/// Where the first byte below 0x20, or DEL, is among eight.
+#[inline]
+fn first_control(eight: u64) -> Option<usize> {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    const TOPS: u64 = ONES << 7;
+    let below_space = eight.wrapping_sub(ONES * 0x20) & !eight;
+    let delete = eight ^ (ONES * 0x7f);
+    let delete = delete.wrapping_sub(ONES) & !delete;
+    // A borrow can mark a byte behind a marked one, never one before it.
+    let marked = (below_space | delete) & TOPS;
+    (marked != 0).then(|| marked.trailing_zeros() as usize / 8)
+}
+
+/// What is wrong with a request line that cannot be split.
+#[cold]
+fn blame_line(bytes: &[u8]) -> Violation {
+    let line = bytes.split_inclusive(|byte| *byte == b'\n').next().unwrap_or_default();
+    if line.ends_with(b"\n") && !line.ends_with(b"\r\n") {
+        return Violation::BareLineFeed;
+    }
+    Violation::BadRequestLine
+}
+
+/// Whether bytes are the line end of some version, or could become it.
+#[cold]
+fn begins_version(bytes: &[u8]) -> bool {
+    let model = b"HTTP/0.0\r\n".iter();
+    bytes.iter().zip(model).all(|(byte, model)| byte == model || (*model == b'0' && byte.is_ascii_digit()))
+}
+
+/// RFC 9110 section 5.6.2.
+const TOKEN: u8 = 1;
+/// RFC 9112 section 3.2: visible ASCII, without the fragment that no client may send.
+const TARGET: u8 = 2;
+/// RFC 3986 `reg-name`: unreserved, percent escapes and sub-delims.
+const HOST: u8 = 4;
+
+static CLASSES: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0x21;
+    while byte <= 0x7e {
+        let b = byte as u8;
+        let is_token = b.is_ascii_alphanumeric()
+            || matches!(
+                b,
+                b'!' | b'#'
+                    | b'$'
+                    | b'%'
+                    | b'&'
+                    | b'\''
+                    | b'*'
+                    | b'+'
+                    | b'-'
+                    | b'.'
+                    | b'^'
+                    | b'_'
+                    | b'`'
+                    | b'|'
+                    | b'~'
+            );
+        let is_host = b.is_ascii_alphanumeric()
+            || matches!(
+                b,
+                b'-' | b'.'
+                    | b'_'
+                    | b'~'
+                    | b'%'
+                    | b'!'
+                    | b'$'
+                    | b'&'
+                    | b'\''
+                    | b'('
+                    | b')'
+                    | b'*'
+                    | b'+'
+                    | b','
+                    | b';'
+                    | b'='
+            );
+        table[byte] = if is_token { TOKEN } else { 0 }
+            | if is_host { HOST } else { 0 }
+            | if b == b'#' { 0 } else { TARGET };
+        byte += 1;
+    }
+    table
+};
 
 /// What the field lines said about host, connection and body, before it is weighed together.
 #[derive(Default)]
 struct Facts {
+    /// Of a target in absolute form.
+    authority: Option<Span>,
     host: Option<Span>,
     length: Option<u64>,
     chunked: bool,
@@ -190,9 +453,15 @@ enum Expectation {
 impl Facts {
     /// Notes a field that the protocol itself must understand. Told apart by length first: most are none of these.
     #[inline]
-    fn note(&mut self, name: &[u8], value: &[u8], span: Span) -> Result<(), Violation> {
+    fn note(
+        &mut self,
+        name: &[u8],
+        value: &[u8],
+        span: Span,
+        known: &mut KnownHost,
+    ) -> Result<(), Violation> {
         match name.len() {
-            4 if name.eq_ignore_ascii_case(b"host") => self.note_host(value, span),
+            4 if is_word(name, *b"host") => self.note_host(value, span, known),
             6 if name.eq_ignore_ascii_case(b"expect") => {
                 let known = value.eq_ignore_ascii_case(b"100-continue");
                 self.expects = Some(if known { Expectation::Continue } else { Expectation::Other });
@@ -209,12 +478,20 @@ impl Facts {
     }
 
     /// RFC 9112 section 3.2: exactly one, and a valid one.
-    fn note_host(&mut self, value: &[u8], span: Span) -> Result<(), Violation> {
+    #[inline]
+    fn note_host(&mut self, value: &[u8], span: Span, known: &mut KnownHost) -> Result<(), Violation> {
         if self.host.is_some() {
             return Err(Violation::HostTwice);
         }
         self.host = Some(span);
-        if is_authority(value) { Ok(()) } else { Err(Violation::BadHost) }
+        if known.is(value) {
+            return Ok(());
+        }
+        if !is_authority(value) {
+            return Err(Violation::BadHost);
+        }
+        known.set(value);
+        Ok(())
     }
 
     /// RFC 9112 section 9.3: `close` wins over `keep-alive`; other options are none of ours.
@@ -245,8 +522,7 @@ impl Facts {
             return Ok(());
         }
         let mut codings = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
-        let is_list =
-            codings.clone().all(|coding| !coding.is_empty() && coding.iter().copied().all(is_token_byte));
+        let is_list = codings.clone().all(is_token);
         let names_chunked_last =
             codings.next_back().is_some_and(|last| last.eq_ignore_ascii_case(b"chunked"));
         let names_chunked_before = codings.any(|coding| coding.eq_ignore_ascii_case(b"chunked"));
@@ -265,7 +541,8 @@ impl Facts {
         if is_http11 && self.host.is_none() {
             return Err(Violation::HostMissing);
         }
-        index.host = self.host.unwrap_or_default();
+        // RFC 9112 section 3.2.2: the target's authority replaces the one in `Host`, which must be there all the same.
+        index.host = self.authority.or(self.host).unwrap_or_default();
         // RFC 9112 section 6.3, 3: whoever sends both wants two readers to disagree.
         if self.coded && self.length.is_some() {
             return Err(Violation::LengthAndCoding);
@@ -292,70 +569,12 @@ impl Facts {
     }
 }
 
-/// RFC 9112 section 3.2: the four forms of a target, `start` bytes into the request.
+/// Whether a name of four letters is this one, in any case; three instructions for the one field every request has.
 #[inline]
-fn read_target(target: &[u8], start: usize, bytes: &[u8], index: &mut HeadIndex) -> Result<(), Violation> {
-    if index.method == Method::Connect {
-        return Err(Violation::ConnectRefused);
-    }
-    match target {
-        [b'/', ..] => read_path(target, start, index),
-        b"*" if index.method == Method::Options => {
-            index.path = Span::new(start, 1);
-            index.query = Span::default();
-            index.plain_path = None;
-            Ok(())
-        }
-        _ => read_absolute(target, start, bytes, index),
-    }
-}
-
-/// RFC 9112 section 3.2.1: path and query.
-#[inline]
-fn read_path(target: &[u8], start: usize, index: &mut HeadIndex) -> Result<(), Violation> {
-    let path_len = memchr::memchr(b'?', target).unwrap_or(target.len());
-    index.path = Span::new(start, path_len);
-    index.query = match target.get(path_len + 1..) {
-        Some(query) if !query.iter().all(|byte| matches!(byte, 0x21..=0x7e) && *byte != b'#') => {
-            return Err(Violation::BadTarget);
-        }
-        Some(query) => Span::new(start + path_len + 1, query.len()),
-        None => Span::default(),
-    };
-    index.plain_path = match path::plain(&target[..path_len]) {
-        Ok(PlainPath::AsSent) => None,
-        Ok(PlainPath::Decoded(path)) => Some(path),
-        Err(_) => return Err(Violation::BadTarget),
-    };
-    Ok(())
-}
-
-/// RFC 9112 section 3.2.2: the authority of the target replaces the one in `Host`.
-fn read_absolute(target: &[u8], start: usize, bytes: &[u8], index: &mut HeadIndex) -> Result<(), Violation> {
-    let scheme_len = [&b"http://"[..], b"https://"]
-        .into_iter()
-        .find(|scheme| target.get(..scheme.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(scheme)))
-        .ok_or(Violation::BadTarget)?
-        .len();
-    let rest = &target[scheme_len..];
-    let authority_len = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
-    let authority = &rest[..authority_len];
-    if authority.is_empty() || !is_authority(authority) {
-        return Err(Violation::BadTarget);
-    }
-    index.host = span_of(bytes, authority);
-    let path_start = start + scheme_len + authority_len;
-    match &rest[authority_len..] {
-        path @ [b'/', ..] => read_path(path, path_start, index),
-        // RFC 9110 section 4.2.3: an empty path means `/`.
-        query => {
-            index.path = Span::new(path_start, 0);
-            index.query = Span::new((path_start + 1).min(bytes.len()), query.len().saturating_sub(1));
-            index.plain_path = Some("/".to_owned());
-            let is_clean = query.iter().all(|byte| matches!(byte, 0x21..=0x7e) && *byte != b'#');
-            if is_clean { Ok(()) } else { Err(Violation::BadTarget) }
-        }
-    }
+fn is_word(name: &[u8], word: [u8; 4]) -> bool {
+    const CASE_BITS: u32 = u32::from_le_bytes([0x20; 4]);
+    // With this bit set, a byte equals a letter only if it was that letter, small or capital.
+    name.first_chunk().is_some_and(|name| u32::from_le_bytes(*name) | CASE_BITS == u32::from_le_bytes(word))
 }
 
 /// RFC 9110 section 8.6: digits, nothing else, within 64 bits.
@@ -370,7 +589,6 @@ fn decimal(text: &[u8]) -> Option<u64> {
 }
 
 /// RFC 3986 section 3.2.2: a host, and perhaps a port. An empty host is grammatical (RFC 9110 section 7.2).
-#[inline]
 fn is_authority(text: &[u8]) -> bool {
     if let Some(literal) = text.strip_prefix(b"[") {
         let Some(end) = memchr::memchr(b']', literal) else { return false };
@@ -378,7 +596,7 @@ fn is_authority(text: &[u8]) -> bool {
             std::str::from_utf8(&literal[..end]).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok());
         return is_address && is_port_suffix(&literal[end + 1..]);
     }
-    let host_len = text.iter().position(|byte| !HOST_BYTES[usize::from(*byte)]).unwrap_or(text.len());
+    let host_len = text.iter().take_while(|byte| CLASSES[usize::from(**byte)] & HOST != 0).count();
     is_port_suffix(&text[host_len..])
 }
 
@@ -390,39 +608,9 @@ fn is_port_suffix(text: &[u8]) -> bool {
     }
 }
 
-/// RFC 3986 `reg-name`: unreserved, percent escapes and sub-delims; what only quotes or splits is left out.
-const HOST_BYTES: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        let b = byte as u8;
-        table[byte] = b.is_ascii_alphanumeric()
-            || matches!(
-                b,
-                b'-' | b'.'
-                    | b'_'
-                    | b'~'
-                    | b'%'
-                    | b'!'
-                    | b'$'
-                    | b'&'
-                    | b'\''
-                    | b'('
-                    | b')'
-                    | b'*'
-                    | b'+'
-                    | b','
-                    | b';'
-                    | b'='
-            );
-        byte += 1;
-    }
-    table
-};
-
 /// RFC 9110 section 5.6.2.
-pub(super) fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+pub(super) fn is_token(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().all(|byte| CLASSES[usize::from(*byte)] & TOKEN != 0)
 }
 
 #[cfg(test)]

@@ -119,8 +119,24 @@ impl Machine {
     ///
     /// [`Body::Reflect`] has no bytes of its own: the caller gathers them, or uses [`begin`](Machine::begin).
     #[inline]
-    pub fn respond(&mut self, response: Response, keep: bool, stamp: &Stamp, out: &mut WriteQueue) -> u64 {
+    pub fn respond(
+        &mut self,
+        response: Response,
+        keep: bool,
+        stamp: &mut Stamp,
+        out: &mut WriteQueue,
+    ) -> u64 {
+        self.persistent &= keep;
         self.leave_body();
+        if let (Some(fields), Body::Static(body)) = (response.fields.as_fixed(), &response.body)
+            && self.is_plain_exchange()
+            && response.status == Status::OK
+            && body.len() <= WriteQueue::COPIED_MAX
+        {
+            self.send = Send::Done;
+            out.copy(stamp.prepared(fields, body));
+            return body.len() as u64;
+        }
         let length = response.body.len().unwrap_or(0);
         let delimiter =
             if response.status.is_bodiless() { Delimiter::Nothing } else { Delimiter::Length(length) };
@@ -174,7 +190,7 @@ impl Machine {
 
     /// Answers a broken rule and ends the connection. `false`: an answer had begun, so all that can be done is to
     /// cut it short, which the client sees by its framing.
-    pub fn refuse(&mut self, violation: Violation, stamp: &Stamp, out: &mut WriteQueue) -> bool {
+    pub fn refuse(&mut self, violation: Violation, stamp: &mut Stamp, out: &mut WriteQueue) -> bool {
         let may_answer = matches!(self.send, Send::Idle | Send::Awaited);
         self.recv = Recv::Done;
         if may_answer {
@@ -216,6 +232,11 @@ impl Machine {
     #[must_use]
     pub fn number(&self) -> u32 {
         self.number
+    }
+
+    /// A GET or the like in HTTP/1.1 on a connection that stays: the answer has no special line.
+    fn is_plain_exchange(&self) -> bool {
+        self.persistent && !self.head_only && self.version == Version::Http11
     }
 
     fn roll_on(&mut self) {

@@ -1,0 +1,352 @@
+//! The floor on which connections are served: who is here, whose turn it is, who waits for a buffer, when each is
+//! looked at again.
+//!
+//! Promises: a connection stands in at most one queue; one that stands in none is watched and has a deadline in the
+//! wheel; what it was lent comes back when it rests or closes.
+//! Not here: where connections and edges come from. That is the [`Reactor`](super::Reactor) with the kernel behind it,
+//! or a simulation; so that what is simulated is what runs.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+
+use crate::base::clock::{Clock, Tick};
+use crate::base::pool::Pool;
+use crate::base::slots::{Key, Slots};
+use crate::base::wheel::Wheel;
+use crate::config::{AccessFormat, Limits};
+use crate::gateway::Gateway;
+use crate::http::HeadIndex;
+use crate::observe::Tally;
+use crate::observe::log::{Level, Log};
+use crate::proto::h1::Stamp;
+use crate::reactor::SITE_ADMIN;
+use crate::reactor::access::Access;
+use crate::reactor::client::{Busy, Client};
+use crate::reactor::stream::Stream;
+use crate::reactor::turn::{CloseReason, Step, Turn};
+
+/// What connections are served with.
+pub struct Means {
+    /// What each kind of listener serves: [`SITE_MAIN`](super::SITE_MAIN), [`SITE_ADMIN`].
+    pub gateways: Arc<[Gateway]>,
+    /// Counters.
+    pub tally: Arc<Tally>,
+    /// Bounds on each connection.
+    pub limits: Limits,
+    /// Connections at once.
+    pub clients_max: u32,
+    /// Buffers lent at once.
+    pub buffers_max: u32,
+    /// The size of a buffer.
+    pub buffer_bytes: u32,
+    /// What `Server` says.
+    pub server_name: Option<String>,
+    /// Where events and access lines go.
+    pub log: Log,
+    /// How access lines are written.
+    pub access_format: AccessFormat,
+}
+
+/// Tells of edges: the kernel's poll, or a simulated one.
+pub(super) trait Watcher<S: Stream> {
+    /// Watches a stream for input and, if said so, for room; `again`: it is watched already, for less.
+    ///
+    /// # Errors
+    /// When there is no memory to watch it with.
+    fn watch(&self, stream: &S, key: Key<Client<S>>, for_writing: bool, again: bool) -> io::Result<()>;
+}
+
+/// What a watcher tells of one stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Edge {
+    pub readable: bool,
+    pub writable: bool,
+    /// The peer is done sending, or gone.
+    pub ending: bool,
+}
+
+/// See the module.
+///
+/// Invariant: a key of a living client is in `ready` or in `thirsty`, once, exactly when its `queued` is set; the
+/// wheel has an entry exactly for those whose `armed` is set.
+pub(super) struct Floor<S: Stream> {
+    pub clock: Clock,
+    pub stamp: Stamp,
+    pub limits: Limits,
+    pub tally: Arc<Tally>,
+    pub log: Log,
+    gateways: Arc<[Gateway]>,
+    access: Option<Access>,
+    clients: Slots<Client<S>>,
+    admin_clients: u32,
+    ready: VecDeque<Key<Client<S>>>,
+    /// Those who have something to read and no buffer for it.
+    thirsty: VecDeque<Key<Client<S>>>,
+    wheel: Wheel,
+    due: Vec<u32>,
+    pool: Pool<Busy>,
+    buffer_bytes: u32,
+    index: Box<HeadIndex>,
+    draining: bool,
+    trim_at: Option<Tick>,
+}
+
+/// How often a surplus of buffers is trimmed.
+const TRIM_MS: u32 = 100;
+
+impl<S: Stream> Floor<S> {
+    pub(super) fn new(means: Means, clock: Clock) -> Floor<S> {
+        let access = means.log.access_lines();
+        Floor {
+            stamp: Stamp::new(means.server_name.as_deref()),
+            limits: means.limits,
+            tally: means.tally,
+            access: access.map(|lines| Access { lines, format: means.access_format }),
+            log: means.log,
+            gateways: means.gateways,
+            clients: Slots::with_limit(means.clients_max),
+            admin_clients: 0,
+            ready: VecDeque::new(),
+            thirsty: VecDeque::new(),
+            wheel: Wheel::with_limit(means.clients_max, clock.now()),
+            due: Vec::new(),
+            pool: Pool::with_limit(means.buffers_max),
+            buffer_bytes: means.buffer_bytes,
+            index: Box::default(),
+            draining: false,
+            trim_at: None,
+            clock,
+        }
+    }
+
+    /// Whether somebody could go on at once.
+    pub(super) fn is_busy(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// When something is to be done even if nothing happens.
+    pub(super) fn next_moment(&self) -> Option<Tick> {
+        let now = self.clock.now();
+        [self.wheel.next(), self.trim_at].into_iter().flatten().min_by_key(|moment| moment.since(now))
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.clients.is_full()
+    }
+
+    /// Whether a tenth of the places is free, so that who begins to admit again will not stop at once.
+    pub(super) fn has_room(&self) -> bool {
+        u64::from(self.clients.len()) * 10 <= u64::from(self.clients.limit()) * 9
+    }
+
+    /// Connections that are not the administrator's.
+    pub(super) fn visitors(&self) -> u32 {
+        self.clients.len() - self.admin_clients
+    }
+
+    /// Takes a connection in; its first bytes are often here, so it is driven at once. Drops it when all is full.
+    pub(super) fn admit(&mut self, stream: S, site: u8) {
+        let client = Client::new(stream, site, self.clock.now(), &self.limits);
+        let Ok(key) = self.clients.insert(client) else { return };
+        self.tally.accepted.add(1);
+        self.admin_clients += u32::from(site == SITE_ADMIN);
+        self.enqueue(key);
+    }
+
+    /// An edge was told. The key of a connection that was closed meanwhile finds nobody.
+    #[inline]
+    pub(super) fn note(&mut self, key: Key<Client<S>>, edge: Edge) {
+        let Some(client) = self.clients.get_mut(key) else { return };
+        if edge.readable {
+            client.readiness.note_readable();
+        }
+        if edge.writable {
+            client.readiness.note_writable();
+        }
+        if edge.ending {
+            client.readiness.note_ending();
+        }
+        if !client.readiness.set_queued(true) {
+            self.ready.push_back(key);
+        }
+    }
+
+    /// From here on answers end their connections. Wakes everybody, so that the idle ones go.
+    pub(super) fn begin_drain(&mut self) {
+        self.draining = true;
+        let keys: Vec<_> = self.clients.keys().collect();
+        for key in keys {
+            // A last look: a request may lie in the socket whose edge has not come up yet.
+            self.note(key, Edge { readable: true, ..Edge::default() });
+        }
+    }
+
+    /// Closes everybody, and tells how many visitors that were.
+    pub(super) fn cut_all(&mut self) -> u32 {
+        let visitors = self.visitors();
+        let keys: Vec<_> = self.clients.keys().collect();
+        for key in keys {
+            let Some(client) = self.clients.get_mut(key) else { continue };
+            let reason = client.cut();
+            self.close(key, reason);
+        }
+        visitors
+    }
+
+    /// Turns deadlines that have passed into 408 or a close.
+    pub(super) fn expire(&mut self, watcher: &impl Watcher<S>) {
+        let now = self.clock.now();
+        let mut due = std::mem::take(&mut self.due);
+        self.wheel.advance(now, &mut due);
+        for slot in due.drain(..) {
+            let Some(key) = self.clients.key_at(slot) else { continue };
+            let (mut turn, clients) = self.turn();
+            let Some(client) = clients.get_mut(key) else { continue };
+            client.readiness.set_armed(false);
+            match client.expire(&mut turn) {
+                Some(step) => self.follow(key, step, watcher),
+                None => self.arm(key),
+            }
+        }
+        self.due = due;
+    }
+
+    /// Drives each ready connection once; the unfinished go to the back.
+    pub(super) fn serve(&mut self, watcher: &impl Watcher<S>) {
+        for _ in 0..self.ready.len() {
+            let Some(key) = self.ready.pop_front() else { break };
+            let (mut turn, clients) = self.turn();
+            let Some(client) = clients.get_mut(key) else { continue };
+            client.readiness.set_queued(false);
+            let step = client.drive(&mut turn);
+            self.follow(key, step, watcher);
+        }
+        self.quench();
+    }
+
+    pub(super) fn end_turn(&mut self) {
+        let now = self.clock.now();
+        if self.trim_at.is_some_and(|tick| now.has_reached(tick)) {
+            self.pool.trim();
+            self.trim_at = None;
+        }
+        if self.trim_at.is_none() && self.pool.has_surplus() {
+            self.trim_at = Some(now.after_ms(TRIM_MS));
+        }
+        if let Some(access) = &mut self.access {
+            access.lines.hand_over();
+        }
+        self.tally.open.set(u64::from(self.clients.len()));
+        self.tally.buffers_lent.set(u64::from(self.pool.lent()));
+        self.tally.buffers_spare.set(self.pool.spare() as u64);
+        self.tally.timers.set(u64::from(self.wheel.armed()));
+    }
+
+    /// Does what a drive asked for.
+    fn follow(&mut self, key: Key<Client<S>>, step: Step, watcher: &impl Watcher<S>) {
+        match step {
+            Step::Park => self.park(key, watcher),
+            Step::Again => {
+                self.enqueue(key);
+                self.arm(key);
+            }
+            Step::Thirsty => {
+                self.wait_for_buffer(key);
+                self.arm(key);
+            }
+            Step::Close(reason) => self.close(key, reason),
+        }
+    }
+
+    fn enqueue(&mut self, key: Key<Client<S>>) {
+        let Some(client) = self.clients.get_mut(key) else { return };
+        if !client.readiness.set_queued(true) {
+            self.ready.push_back(key);
+        }
+    }
+
+    /// Counts as queued, so that an edge that comes meanwhile does not queue it twice.
+    fn wait_for_buffer(&mut self, key: Key<Client<S>>) {
+        let Some(client) = self.clients.get_mut(key) else { return };
+        if !client.readiness.set_queued(true) {
+            self.thirsty.push_back(key);
+        }
+    }
+
+    /// Buffers came back: those who wait for one go on.
+    fn quench(&mut self) {
+        let count = self.pool.available().min(self.thirsty.len());
+        self.ready.extend(self.thirsty.drain(..count));
+    }
+
+    /// A parked connection is watched by the kernel and by the wheel.
+    fn park(&mut self, key: Key<Client<S>>, watcher: &impl Watcher<S>) {
+        if self.watch(key, watcher).is_err() {
+            self.log.event(
+                Level::Error,
+                "watch",
+                "the kernel refuses to watch another connection; it is closed",
+            );
+            self.close(key, CloseReason::Exhausted);
+            return;
+        }
+        self.arm(key);
+    }
+
+    /// Registers late and rarely: a connection that is answered and closed in its first drive never is, and writability
+    /// is asked for at the first short write only.
+    fn watch(&mut self, key: Key<Client<S>>, watcher: &impl Watcher<S>) -> io::Result<()> {
+        let Some(client) = self.clients.get_mut(key) else { return Ok(()) };
+        let for_writing = client.is_blocked();
+        let readiness = client.readiness;
+        if readiness.is_registered() && (!for_writing || readiness.is_registered_for_writing()) {
+            return Ok(());
+        }
+        watcher.watch(client.stream(), key, for_writing, readiness.is_registered())?;
+        client.readiness.set_registered(for_writing);
+        Ok(())
+    }
+
+    /// Sees to it that the wheel looks at the connection by its deadline. A later deadline leaves the entry alone.
+    fn arm(&mut self, key: Key<Client<S>>) {
+        let Some(client) = self.clients.get_mut(key) else { return };
+        if client.readiness.is_armed() && client.deadline.has_reached(client.armed_for) {
+            return;
+        }
+        client.readiness.set_armed(true);
+        client.armed_for = client.deadline;
+        self.wheel.arm(key.index(), client.deadline);
+    }
+
+    fn close(&mut self, key: Key<Client<S>>, reason: CloseReason) {
+        let Some(mut client) = self.clients.remove(key) else { return };
+        if let Some(busy) = client.dismantle() {
+            self.pool.give_back(busy);
+        }
+        if client.readiness.is_armed() {
+            self.wheel.disarm(key.index());
+        }
+        self.admin_clients -= u32::from(client.site() == SITE_ADMIN);
+        self.tally.closed.add(reason as usize, 1);
+        // Closing the last descriptor takes the socket out of the poll, so no call is spent on that.
+    }
+
+    /// All that a connection may touch, and the connections, borrowed apart.
+    fn turn(&mut self) -> (Turn<'_>, &mut Slots<Client<S>>) {
+        let turn = Turn {
+            clock: &self.clock,
+            stamp: &mut self.stamp,
+            limits: &self.limits,
+            gateways: &self.gateways,
+            pool: &mut self.pool,
+            buffer_bytes: self.buffer_bytes,
+            index: &mut self.index,
+            tally: &self.tally,
+            access: self.access.as_mut(),
+            log: &self.log,
+            draining: self.draining,
+        };
+        (turn, &mut self.clients)
+    }
+}
