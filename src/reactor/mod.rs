@@ -152,6 +152,8 @@ impl Reactor {
         let worked = worked_until - self.floor.clock.now_ns();
         self.floor.tally.busy_ns.add(worked);
         self.floor.tally.turn_ns_longest.raise(worked);
+        // Room may have come up in this turn, and nothing else would tell.
+        self.reconsider_accepting();
         let patience = self.patience();
         match self.poll.poll(&mut self.events, patience) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
