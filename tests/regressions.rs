@@ -80,3 +80,20 @@ fn admin_listener_deaf_while_draining() {
     drop(slow);
     assert_eq!(server.wait().code(), Some(0));
 }
+
+/// At the ceiling of connections accepting pauses until a tenth is free. When all of them closed in one turn, nobody looked
+/// again, and whoever waited in the backlog waited until something else happened.
+#[test]
+fn room_that_came_up_in_one_turn() {
+    let server = Server::start(&["--reactors", "1", "--max-connections", "20"]);
+    let mut held: Vec<Client> = (0..20).map(|_| server.connect()).collect();
+    held.iter_mut().for_each(|client| assert_eq!(client.ask("/plaintext").status, 200));
+    let mut waiting: Vec<Client> = (0..5).map(|_| server.connect()).collect();
+    waiting.iter_mut().for_each(|client| client.send(REQUEST));
+    eventually("accepting pauses", || server.told().contains("every connection slot is taken"));
+    // Stopped, so that it finds all of them closed at once.
+    server.signal(Signal::STOP);
+    drop(held);
+    server.signal(Signal::CONT);
+    waiting.iter_mut().for_each(|client| assert_eq!(client.response().status, 200));
+}
