@@ -5,8 +5,11 @@ use std::io::{self, Write};
 use std::iter;
 use std::process::ExitCode;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
 use myriapod::cli;
 use myriapod::config::{Config, DescriptorTable};
+use myriapod::reactor::Farewell;
 use myriapod::server::Server;
 use myriapod::server::budget::{Budget, Tables};
 use myriapod::server::host::Host;
@@ -46,14 +49,15 @@ fn serve(config: &Config) -> ExitCode {
         Ok(signals) => signals,
         Err(error) => return refuse(iter::once(error), FAILED),
     };
-    eprint!("{}", server.banner());
+    tell(server.banner());
     match signals::serve_until_signal(server, signals) {
         Ok(End::Drained { farewell, ms }) => {
-            eprintln!("myriapod: drained {} connections, cut {}, in {ms} ms", farewell.drained, farewell.cut);
+            let Farewell { drained, cut } = farewell;
+            tell(&format!("myriapod: drained {drained} connections, cut {cut}, in {ms} ms\n"));
             ExitCode::SUCCESS
         }
         Ok(End::Killed { signal }) => {
-            eprintln!("myriapod: second signal, ended at once");
+            tell("myriapod: second signal, ended at once\n");
             // What a shell reports of a process that a signal ended.
             std::process::exit(128 + signal)
         }
@@ -63,9 +67,19 @@ fn serve(config: &Config) -> ExitCode {
 
 fn refuse<T: fmt::Display>(reasons: impl IntoIterator<Item = T>, code: u8) -> ExitCode {
     for reason in reasons {
-        eprintln!("myriapod: error: {reason}");
+        tell(&format!("myriapod: error: {reason}\n"));
     }
     ExitCode::from(code)
+}
+
+/// Says it on standard error, if anybody listens: who closed it, or lets it fill up, neither breaks nor holds the end.
+fn tell(text: &str) {
+    let mut stderr = io::stderr();
+    let mut polled = [PollFd::new(&stderr, PollFlags::OUT)];
+    let patience = Timespec { tv_sec: 1, tv_nsec: 0 };
+    if poll(&mut polled, Some(&patience)).is_ok_and(|ready| ready > 0) {
+        let _ = stderr.write_all(text.as_bytes());
+    }
 }
 
 /// Prints the settings in force as `name = value`, what they come to on this machine as comments, and refuses what

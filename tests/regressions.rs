@@ -2,7 +2,8 @@
 
 mod common;
 
-use common::Server;
+use common::{Client, Server, eventually};
+use rustix::process::Signal;
 
 const REQUEST: &str = "GET /plaintext HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -34,7 +35,7 @@ fn target_over_a_limit_below_the_buffer() {
         let mut client = server.connect();
         client.send(&request[..cut]);
         if cut < 1024 {
-            common::eventually("the first part has arrived", || {
+            eventually("the first part has arrived", || {
                 server.metric("myriapod_bytes_received_total") >= cut as f64
             });
         }
@@ -42,4 +43,57 @@ fn target_over_a_limit_below_the_buffer() {
         let _ = client.try_send(&request[cut..]);
         assert_eq!(client.response().status, 414);
     }
+}
+
+/// `HTTP/1.1` behind two spaces is no other version, but 505 was the answer; and 400 if the line came in two parts, since a
+/// version was judged before its line had ended.
+#[test]
+fn version_judged_before_its_line_ended() {
+    let server = Server::start(&[]);
+    for (line, status) in [("GET /plaintext  HTTP/1.1\r\n", 400), ("GET /plaintext HTTP/2.0\r\n", 505)] {
+        for cut in 0..line.len() - 1 {
+            let mut client = server.connect();
+            let (first, second) = line.split_at(cut);
+            client.send(first);
+            client.send(format!("{second}Host: a\r\n\r\n"));
+            assert_eq!(client.response().status, status, "{line:?} cut at {cut}");
+            client.is_closed();
+        }
+    }
+}
+
+/// The admin listener kept its number when a drain closed the others, but lost its place in the list: nobody was
+/// accepted there any more.
+#[test]
+fn admin_listener_deaf_while_draining() {
+    let mut server = Server::start(&["--reactors", "1"]);
+    let mut slow = server.connect();
+    slow.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nx");
+    eventually("it is under way", || server.metric("myriapod_reactor_buffers_lent") >= 1.0);
+    server.signal(Signal::TERM);
+    eventually("it drains", || Client::get(&server.admin, "/readyz").status == 503);
+    for _ in 0..10 {
+        assert_eq!(Client::get(&server.admin, "/healthz").status, 200);
+    }
+    slow.send("y");
+    assert_eq!(slow.response().text(), "xy");
+    drop(slow);
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+/// At the ceiling of connections accepting pauses until a tenth is free. When all of them closed in one turn, nobody looked
+/// again, and whoever waited in the backlog waited until something else happened.
+#[test]
+fn room_that_came_up_in_one_turn() {
+    let server = Server::start(&["--reactors", "1", "--max-connections", "20"]);
+    let mut held: Vec<Client> = (0..20).map(|_| server.connect()).collect();
+    held.iter_mut().for_each(|client| assert_eq!(client.ask("/plaintext").status, 200));
+    let mut waiting: Vec<Client> = (0..5).map(|_| server.connect()).collect();
+    waiting.iter_mut().for_each(|client| client.send(REQUEST));
+    eventually("accepting pauses", || server.told().contains("every connection slot is taken"));
+    // Stopped, so that it finds all of them closed at once.
+    server.signal(Signal::STOP);
+    drop(held);
+    server.signal(Signal::CONT);
+    waiting.iter_mut().for_each(|client| assert_eq!(client.response().status, 200));
 }

@@ -145,14 +145,8 @@ impl Reactor {
             self.floor.expire(self.poll.registry()); //   turn passed deadlines into 408 or close, enqueue keys
             self.accept_some(); //                        bounded; new keys are enqueued, first bytes are often here
             self.floor.serve(self.poll.registry()); //    drive each key once; the unfinished go to the back
-            self.end_turn();
+            self.floor.end_turn();
         }
-    }
-
-    /// Slots may have become free in this turn, which no edge will tell.
-    fn end_turn(&mut self) {
-        self.reconsider_accepting();
-        self.floor.end_turn();
     }
 
     fn wait(&mut self) -> io::Result<()> {
@@ -160,6 +154,8 @@ impl Reactor {
         let worked = worked_until - self.floor.clock.now_ns();
         self.floor.tally.busy_ns.add(worked);
         self.floor.tally.turn_ns_longest.raise(worked);
+        // Room may have come up in this turn, and nothing else would tell.
+        self.reconsider_accepting();
         let patience = self.patience();
         match self.poll.poll(&mut self.events, patience) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),

@@ -8,7 +8,7 @@ pub mod client;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -66,6 +66,14 @@ impl Server {
 
     /// Starts that command and waits for its banner.
     pub fn spawn(command: &mut Command) -> Server {
+        let (mut server, lines) = Server::spawn_unread(command);
+        let told = Arc::clone(&server.told);
+        server.reader = Some(thread::spawn(move || keep_reading(lines, &told)));
+        server
+    }
+
+    /// Starts that command and leaves its standard error to the caller, behind the banner's addresses.
+    pub fn spawn_unread(command: &mut Command) -> (Server, BufReader<ChildStderr>) {
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -77,11 +85,7 @@ impl Server {
         let rows = |name: &str| addresses(&banner, name);
         let (listen, admin) = (rows("listening"), rows("admin").into_iter().next().unwrap_or_default());
         let told = Arc::new(Mutex::new(banner));
-        let reader = thread::spawn({
-            let told = Arc::clone(&told);
-            move || keep_reading(lines, &told)
-        });
-        Server { child, listen, admin, told, reader: Some(reader) }
+        (Server { child, listen, admin, told, reader: None }, lines)
     }
 
     pub fn pid(&self) -> u32 {
@@ -126,12 +130,7 @@ impl Server {
 
     /// The sum of a metric's samples whose name and labels begin so.
     pub fn metric(&self, prefix: &str) -> f64 {
-        let page = Client::get(&self.admin, "/metrics").text();
-        let is_it = |line: &&str| {
-            line.strip_prefix(prefix)
-                .is_some_and(|rest| rest.starts_with(['{', ' ', ',']) || prefix.ends_with('}'))
-        };
-        page.lines().filter(is_it).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+        sum_of(&Client::get(&self.admin, "/metrics").text(), prefix)
     }
 
     /// Open descriptors, over the tables of all threads.
@@ -198,6 +197,15 @@ impl Drop for Server {
             assert!(!self.told().contains("panicked"), "{}", self.told());
         }
     }
+}
+
+/// The sum of a metric's samples on a page, whose name and labels begin so.
+pub fn sum_of(page: &str, prefix: &str) -> f64 {
+    let is_it = |line: &&str| {
+        let rest = line.strip_prefix(prefix);
+        rest.is_some_and(|rest| rest.starts_with(['{', ' ', ',']) || prefix.ends_with('}'))
+    };
+    page.lines().filter(is_it).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
 }
 
 /// Up to the row that comes behind all addresses.

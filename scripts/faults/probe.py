@@ -1,0 +1,121 @@
+"""Clients for the fault scripts: probe.py get|storm|metric|greedy|halfopen ...; standard library only."""
+
+import socket
+import sys
+import time
+
+
+def connect(address, seconds=1.0):
+    if address.startswith("/"):
+        client = socket.socket(socket.AF_UNIX)
+        client.settimeout(seconds)
+        client.connect(address)
+        return client
+    host, port = address.rsplit(":", 1)
+    return socket.create_connection((host, int(port)), seconds)
+
+
+def exchange(address, request, seconds=1.0):
+    """The whole answer, checked against its length."""
+    with connect(address, seconds) as client:
+        client.sendall(request)
+        answer = b""
+        while piece := client.recv(1 << 16):
+            answer += piece
+    head, end, body = answer.partition(b"\r\n\r\n")
+    lines = head.decode().split("\r\n")
+    length = next((int(line.split(": ")[1]) for line in lines if line.startswith("Content-Length: ")), None)
+    if not end or length != len(body):
+        raise OSError(f"cut: {lines[0] if lines else ''} {length} {len(body)}")
+    return lines[0], body
+
+
+def request(path, body=b""):
+    method = b"POST" if body else b"GET"
+    length = b"Content-Length: %d\r\n" % len(body) if body else b""
+    return method + b" " + path.encode() + b" HTTP/1.1\r\nHost: a\r\nConnection: close\r\n" + length + b"\r\n" + body
+
+
+def get(address, path):
+    began = time.monotonic()
+    status, body = exchange(address, request(path))
+    if not status.startswith("HTTP/1.1 200") or time.monotonic() - began > 1:
+        raise SystemExit(f"{path}: {status}")
+    sys.stdout.buffer.write(body)
+
+
+def storm(address, count):
+    """So many clients one after the other; tells how many got what they asked for. A wrong answer is an error."""
+    served = 0
+    for number in range(int(count)):
+        kind = number % 3
+        body = b"x" * 5000 if kind == 1 else b""
+        path = ("/plaintext", "/echo", "/large")[kind]
+        try:
+            status, answer = exchange(address, request(path, body), 0.4)
+        except OSError:
+            continue
+        if kind == 1 and answer != body or kind == 0 and answer != b"Hello, World!":
+            raise SystemExit(f"wrong answer: {status}")
+        served += status.startswith("HTTP/1.1 200")
+    print(served)
+
+
+def metric(socket_path, name):
+    _, page = exchange(socket_path, request("/metrics"))
+    samples = [line.rsplit(" ", 1) for line in page.decode().splitlines() if not line.startswith("#")]
+    print(int(sum(float(value) for key, value in samples if key == name or key.startswith(name + "{"))))
+
+
+def greedy(address, seconds):
+    """Clients that each try to make the server keep as much as it can for them."""
+    kinds = [
+        b"GET /plaintext HTTP/1.1\r\nHost: a\r\n\r\n" * 5000,
+        b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000\r\n\r\n" + b"x" * 200_000,
+        b"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1;a=b\r\nx\r\n" * 20_000,
+        b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n" * 1000,
+        b"GET /plaintext HTTP/1.1\r\nHost: a\r\nX: " + b"y" * 16_000,
+    ]
+    clients = []
+    for number in range(100):
+        try:
+            client = connect(address)
+        except OSError:
+            continue
+        client.setblocking(False)
+        clients.append((client, kinds[number % len(kinds)]))
+    until = time.monotonic() + float(seconds)
+    while time.monotonic() < until:
+        for client, piece in clients:
+            try:
+                client.send(piece)
+            except OSError:
+                pass
+        time.sleep(0.001)
+
+
+def halfopen(address, count, ready, over):
+    """Opens clients in every state, says so by a file, and holds them until another file is there."""
+    parts = [
+        b"",
+        b"GET /plaintext HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET /plaintext HTTP/1.1\r\n",
+        b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc",
+        b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n" * 3,
+    ]
+    clients = []
+    for number in range(int(count)):
+        client = connect(address)
+        client.sendall(parts[number % len(parts)])
+        clients.append(client)
+    open(ready, "w").close()
+    while True:
+        try:
+            open(over).close()
+            return
+        except OSError:
+            time.sleep(0.05)
+
+
+if __name__ == "__main__":
+    {"get": get, "storm": storm, "metric": metric, "greedy": greedy, "halfopen": halfopen}[sys.argv[1]](*sys.argv[2:])
