@@ -190,7 +190,7 @@ impl Visitor {
     }
 }
 
-/// Takes its time to send a body that does not matter: see [`BIG`].
+/// A body that takes several rounds to send.
 struct Big;
 
 impl Handler for Big {
@@ -418,7 +418,7 @@ struct Stage {
 
 impl Stage {
     fn new(limits: Limits, buffers_max: u32) -> Stage {
-        let gateway = Gateway::new().with("/", Plaintext).with("/echo", Echo);
+        let gateway = Gateway::new().with("/", Plaintext).with("/big", Big);
         let floor = Floor::new(means(gateway, limits, 64, buffers_max, 1024), Clock::scripted());
         Stage { floor, wires: Vec::new() }
     }
@@ -540,4 +540,15 @@ fn an_answer_over_a_body_that_is_still_coming() {
     say(&wire, b"");
     stage.turn(0);
     assert!(wire.borrow().closed && !wire.borrow().was_cut);
+}
+
+#[test]
+fn more_output_than_one_turn_may_write() {
+    let mut stage = Stage::new(Limits { requests_per_turn: 100, ..calm_limits() }, 8);
+    let wire = stage.connect(&b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n".repeat(30));
+    stage.turn(0);
+    let first = answers(&wire);
+    assert!((10..20).contains(&first), "{first} answers of 70 kB in the first turn");
+    stage.turn(0);
+    assert_eq!(first + answers(&wire), 30);
 }
