@@ -23,7 +23,7 @@ cases=(
 for case in "${cases[@]}"; do
     call=${case%%:*}
     start strace -f -qq -o /dev/null -e "trace=$call" -e "inject=$call:error=${case##*:}:when=6..14" -- \
-        --endpoints all --root "$work/site"
+        --endpoints all --root "$work/site" --write-timeout 2s
     base
     served=$(probe storm "$address" 45) || fail "$case: $served"
     ((served >= 15)) || fail "$case: only $served of 45 were served"

@@ -55,9 +55,11 @@ def storm(address, count):
             status, answer = exchange(address, request(path, body), 0.4)
         except OSError:
             continue
+        if not status.startswith("HTTP/1.1 200"):
+            continue
         if kind == 1 and answer != body or kind == 0 and answer != b"Hello, World!":
             raise SystemExit(f"wrong answer: {status}")
-        served += status.startswith("HTTP/1.1 200")
+        served += 1
     print(served)
 
 
