@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::{Client, Server, eventually};
 use rustix::process::Signal;
 
@@ -92,8 +94,32 @@ fn room_that_came_up_in_one_turn() {
     waiting.iter_mut().for_each(|client| client.send(REQUEST));
     eventually("accepting pauses", || server.told().contains("every connection slot is taken"));
     // Stopped, so that it finds all of them closed at once.
-    server.signal(Signal::STOP);
+    server.freeze();
     drop(held);
     server.signal(Signal::CONT);
     waiting.iter_mut().for_each(|client| assert_eq!(client.response().status, 200));
+}
+
+/// A process that was stopped for longer than a timeout found deadlines passed and, next to them, the very bytes that
+/// were waited for. It looked at the deadlines first.
+#[test]
+fn deadline_and_bytes_in_the_same_turn() {
+    let server = Server::start(&["--head-timeout", "1s", "--body-timeout", "1s", "--idle-timeout", "1s"]);
+    let mut head = server.connect();
+    head.send(&REQUEST[..10]);
+    let mut body = server.connect();
+    body.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nx");
+    let mut idle = server.connect();
+    assert_eq!(idle.ask("/plaintext").status, 200);
+    eventually("all is under way", || server.metric("myriapod_reactor_buffers_lent") >= 2.0);
+
+    server.freeze();
+    head.send(&REQUEST[10..]);
+    body.send("y");
+    idle.send(REQUEST);
+    assert!(head.stays_silent_for(Duration::from_millis(1_500)));
+    server.signal(Signal::CONT);
+    for client in [&mut head, &mut body, &mut idle] {
+        assert_eq!(client.response().status, 200);
+    }
 }

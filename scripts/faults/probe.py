@@ -15,10 +15,14 @@ def connect(address, seconds=1.0):
     return socket.create_connection((host, int(port)), seconds)
 
 
-def exchange(address, request, seconds=1.0):
-    """The whole answer, checked against its length."""
+def exchange(address, request, seconds=1.0, parts=1):
+    """The whole answer, checked against its length. In parts, a request makes the server wait for its rest."""
     with connect(address, seconds) as client:
-        client.sendall(request)
+        length = -(-len(request) // parts)
+        for at in range(0, len(request), length):
+            if at:
+                time.sleep(0.01)
+            client.sendall(request[at : at + length])
         answer = b""
         while piece := client.recv(1 << 16):
             answer += piece
@@ -47,17 +51,23 @@ def get(address, path):
 def storm(address, count):
     """So many clients one after the other; tells how many got what they asked for. A wrong answer is an error."""
     served = 0
+    kinds = [
+        (request("/plaintext"), "200", b"Hello, World!"),
+        (request("/echo", b"x" * 5000), "200", b"x" * 5000),
+        (request("/large"), "200", None),
+        (b"GET /plaintext HTTP/1.1\r\n\r\n", "400", None),
+    ]
     for number in range(int(count)):
-        kind = number % 3
-        body = b"x" * 5000 if kind == 1 else b""
-        path = ("/plaintext", "/echo", "/large")[kind]
+        sent, wanted, body = kinds[number % len(kinds)]
         try:
-            status, answer = exchange(address, request(path, body), 0.4)
+            status, answer = exchange(address, sent, 0.4, 1 + number % 2)
         except OSError:
             continue
-        if kind == 1 and answer != body or kind == 0 and answer != b"Hello, World!":
+        if not status.startswith("HTTP/1.1 " + wanted):
+            continue
+        if body is not None and answer != body:
             raise SystemExit(f"wrong answer: {status}")
-        served += status.startswith("HTTP/1.1 200")
+        served += 1
     print(served)
 
 

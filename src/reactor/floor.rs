@@ -217,6 +217,7 @@ impl<S: Stream> Floor<S> {
             }
         }
         self.due = due;
+        self.quench();
     }
 
     /// Drives each ready connection once; the unfinished go to the back.

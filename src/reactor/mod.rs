@@ -142,9 +142,9 @@ impl Reactor {
             if let Some(farewell) = self.gather_inbox() {
                 return Ok(farewell);
             }
-            self.floor.expire(self.poll.registry()); //   turn passed deadlines into 408 or close, enqueue keys
             self.accept_some(); //                        bounded; new keys are enqueued, first bytes are often here
             self.floor.serve(self.poll.registry()); //    drive each key once; the unfinished go to the back
+            self.floor.expire(self.poll.registry()); //   what came in time was served: passed deadlines are 408 or close
             self.floor.end_turn();
         }
     }
@@ -156,10 +156,13 @@ impl Reactor {
         self.floor.tally.turn_ns_longest.raise(worked);
         // Room may have come up in this turn, and nothing else would tell.
         self.reconsider_accepting();
-        let patience = self.patience();
-        match self.poll.poll(&mut self.events, patience) {
-            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
-            _ => {}
+        let mut patience = self.patience();
+        while let Err(error) = self.poll.poll(&mut self.events, patience) {
+            if error.kind() != io::ErrorKind::Interrupted {
+                return Err(error);
+            }
+            // Who was stopped and goes on looks at what happened meanwhile before it looks at the time.
+            patience = Some(Duration::ZERO);
         }
         self.floor.clock.tick();
         self.floor.tally.waiting_ns.add(self.floor.clock.now_ns() - worked_until);

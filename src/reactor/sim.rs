@@ -186,12 +186,12 @@ impl Scene {
             }
             self.floor.begin_drain();
         }
-        self.floor.expire(&self.poll);
         if !self.lobby.is_empty() && !self.floor.is_full() && self.dice.one_in(2) {
             let visitor = self.lobby.pop().expect("somebody waits");
             self.admit(visitor);
         }
         self.floor.serve(&self.poll);
+        self.floor.expire(&self.poll);
         self.floor.end_turn();
         self.floor.validate(|client| client.stream().0.borrow().is_lost(client.is_blocked()));
     }
@@ -289,8 +289,8 @@ impl Stage {
             let told = wire.borrow_mut().tell();
             told.into_iter().for_each(|(key, edge)| self.floor.note(key, edge));
         }
-        self.floor.expire(&poll);
         self.floor.serve(&poll);
+        self.floor.expire(&poll);
         self.floor.validate(|client| client.stream().0.borrow().is_lost(client.is_blocked()));
     }
 

@@ -3,6 +3,7 @@
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use super::PATIENCE;
 
@@ -71,7 +72,7 @@ impl Client {
         response
     }
 
-    pub fn wait_at_most(&self, time: std::time::Duration) {
+    pub fn wait_at_most(&self, time: Duration) {
         let set = match &self.wire {
             Wire::Tcp(stream) => {
                 stream.set_read_timeout(Some(time)).and_then(|()| stream.set_write_timeout(Some(time)))
@@ -163,7 +164,12 @@ impl Client {
 
     /// Whether nothing at all waits to be read right now.
     pub fn is_silent(&mut self) -> bool {
-        self.wait_at_most(std::time::Duration::from_millis(1));
+        self.stays_silent_for(Duration::from_millis(1))
+    }
+
+    /// Whether nothing comes in that time, neither bytes nor an end.
+    pub fn stays_silent_for(&mut self, time: Duration) -> bool {
+        self.wait_at_most(time);
         let count = self.fill();
         self.wait_at_most(PATIENCE);
         self.unread.is_empty() && count.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)

@@ -111,6 +111,16 @@ impl Server {
         kill_process(pid, signal).expect("it is ours");
     }
 
+    /// Stops all its threads where they are, until SIGCONT.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+        let tasks = || fs::read_dir(format!("/proc/{}/task", self.pid())).expect("it lives").flatten();
+        let stands = |task: fs::DirEntry| {
+            fs::read_to_string(task.path().join("stat")).is_ok_and(|stat| stat.contains(") T "))
+        };
+        eventually("it stands still", || tasks().all(stands));
+    }
+
     pub fn has_exited(&mut self) -> bool {
         self.child.try_wait().expect("a child").is_some()
     }
