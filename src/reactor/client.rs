@@ -195,6 +195,12 @@ impl<S: Stream> Client<S> {
         self.wait == Wait::Drain && !self.readiness.is_writable()
     }
 
+    /// Whether it holds a workplace that it does not need.
+    #[cfg(test)]
+    pub(super) fn hoards(&self) -> bool {
+        self.life == Life::Open && self.busy.as_deref().is_some_and(Busy::is_idle)
+    }
+
     /// Whether it holds a workplace.
     #[cfg(test)]
     pub(super) fn is_lent(&self) -> bool {

@@ -396,6 +396,7 @@ impl<S: Stream> Floor<S> {
             );
             assert!(client.deadline.has_reached(client.armed_for), "{key:?} is looked at too late");
             assert!(queues > 0 || !is_lost(client), "{key:?} lost its wake-up: {:?}", client.readiness);
+            assert!(queues > 0 || !client.hoards(), "{key:?} is idle and keeps its buffer");
             lent += u32::from(client.is_lent());
             armed += 1;
         }

@@ -8,10 +8,10 @@
 mod dice;
 mod reader;
 mod script;
+mod visitor;
 mod wire;
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -26,8 +26,9 @@ use crate::observe::log::Log;
 use crate::proto::Violation;
 use crate::reactor::floor::{Floor, Means};
 use crate::reactor::sim::dice::Dice;
-use crate::reactor::sim::reader::{Leave, Reader};
-use crate::reactor::sim::script::{BIG, Say, Script};
+use crate::reactor::sim::reader::Leave;
+use crate::reactor::sim::script::BIG;
+use crate::reactor::sim::visitor::Visitor;
 use crate::reactor::sim::wire::{Poll, Socket, Wire};
 use crate::reactor::{CloseReason, SITE_MAIN};
 
@@ -36,161 +37,7 @@ const SEEDS: u64 = 256;
 /// Turns after which a scene must have come to its end.
 const STEPS_MAX: u32 = 40_000;
 
-/// How a visitor behaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Manner {
-    /// Sends, reads, goes when it has every answer.
-    Polite,
-    /// Says that it has sent everything, then reads.
-    HalfCloses,
-    /// Has read everything and stays, until it is shown out.
-    Stays,
-    /// Sends a byte now and then.
-    Drips,
-    /// Takes nothing.
-    NeverReads,
-    /// Breaks off at some point.
-    Resets,
-}
-
-struct Visitor {
-    wire: Rc<RefCell<Wire>>,
-    manner: Manner,
-    say: VecDeque<Say>,
-    reader: Reader,
-    leave: Leave,
-    dice: Dice,
-    /// When one that drips sends on.
-    next_ms: u64,
-    is_gone: bool,
-}
-
-impl Visitor {
-    fn new(dice: &mut Dice, leave: Leave) -> Visitor {
-        use Manner::{Drips, HalfCloses, NeverReads, Polite, Resets, Stays};
-        let manner =
-            *dice.pick(&[Polite, Polite, Polite, Polite, HalfCloses, Stays, Drips, NeverReads, Resets]);
-        let is_tight = dice.one_in(3);
-        let script = Script::new(dice, is_tight || manner == Drips);
-        let is_slow = matches!(manner, Drips | NeverReads | Resets);
-        let leave = Leave {
-            to_give_up: leave.to_give_up || is_slow,
-            to_cut: leave.to_cut || is_slow,
-            to_end: leave.to_end || is_slow,
-        };
-        Visitor {
-            wire: Rc::new(RefCell::new(Wire::new(dice.fork(), is_tight))),
-            manner,
-            say: script.say,
-            reader: Reader::new(script.expected),
-            leave,
-            dice: dice.fork(),
-            next_ms: 0,
-            is_gone: false,
-        }
-    }
-
-    /// Does something, or not. Tells whether it did or could have.
-    fn act(&mut self, now_ms: u64) -> Result<bool, String> {
-        if self.is_gone {
-            return Ok(false);
-        }
-        let could = self.speak(now_ms) | self.wire.borrow().may_arrive();
-        if self.dice.one_in(2) {
-            let count = self.dice.size(1, 20_000);
-            self.wire.borrow_mut().arrive(count);
-        }
-        Ok(could | self.listen()?)
-    }
-
-    fn speak(&mut self, now_ms: u64) -> bool {
-        if self.manner == Manner::Resets && self.dice.one_in(100) {
-            self.wire.borrow_mut().break_off();
-            self.is_gone = true;
-            return true;
-        }
-        if self.manner == Manner::Drips && now_ms < self.next_ms {
-            return false;
-        }
-        let mut wire = self.wire.borrow_mut();
-        match self.say.pop_front() {
-            Some(Say::Bytes(mut bytes)) => {
-                let count = match self.manner {
-                    Manner::Drips => 1,
-                    // All at once, often enough that requests are pipelined.
-                    _ if self.dice.one_in(2) => bytes.len(),
-                    _ => self.dice.size(1, bytes.len().max(1)),
-                };
-                let rest = bytes.split_off(count.min(bytes.len()));
-                wire.transit.extend(bytes);
-                if !rest.is_empty() {
-                    self.say.push_front(Say::Bytes(rest));
-                }
-                self.next_ms = now_ms + self.dice.size(1, 1_000) as u64;
-                true
-            }
-            Some(Say::AwaitContinue { answer, body }) => {
-                let has_answer = self.reader.answers >= answer;
-                if has_answer || self.reader.answers + 1 == answer && self.reader.was_asked {
-                    // Answered without being asked: the body is owed no more.
-                    self.say.push_front(Say::Bytes(if has_answer { Vec::new() } else { body }));
-                    return true;
-                }
-                self.say.push_front(Say::AwaitContinue { answer, body });
-                false
-            }
-            None if wire.fin_in_transit => false,
-            None => {
-                let is_done = self.reader.is_done();
-                wire.fin_in_transit = match self.manner {
-                    Manner::HalfCloses => true,
-                    Manner::Polite | Manner::Drips => is_done,
-                    Manner::Stays | Manner::NeverReads | Manner::Resets => false,
-                };
-                wire.fin_in_transit
-            }
-        }
-    }
-
-    fn listen(&mut self) -> Result<bool, String> {
-        let mut could = false;
-        if self.manner != Manner::NeverReads && !self.wire.borrow().outbox.is_empty() {
-            could = true;
-            if self.dice.one_in(2) {
-                let count = self.dice.size(1, 60_000);
-                let bytes = self.wire.borrow_mut().take(count);
-                self.reader.receive(&bytes, self.leave)?;
-            }
-        }
-        let wire = self.wire.borrow();
-        let has_all = wire.outbox.is_empty() || self.manner == Manner::NeverReads;
-        if (wire.closed || wire.write_closed) && has_all {
-            if wire.was_cut && !self.leave.to_cut {
-                return Err(String::from("the close destroyed an answer on its way"));
-            }
-            // Those who stay were shown out; the others came to hear their answers.
-            self.reader.end(self.leave, true)?;
-            drop(wire);
-            self.go();
-            return Ok(true);
-        }
-        Ok(could)
-    }
-
-    /// Lets go of its own end.
-    fn go(&mut self) {
-        let mut wire = self.wire.borrow_mut();
-        wire.fin_in_transit = true;
-        if !wire.closed {
-            // Whoever has its last answer sends no more of what nobody wanted.
-            wire.transit.clear();
-            wire.arrive(0);
-        }
-        self.is_gone = true;
-    }
-}
-
-/// Takes its time to send a body that does not matter: see [`BIG`].
+/// A body that takes several rounds to send.
 struct Big;
 
 impl Handler for Big {
@@ -419,7 +266,7 @@ struct Stage {
 
 impl Stage {
     fn new(limits: Limits, buffers_max: u32) -> Stage {
-        let gateway = Gateway::new().with("/", Plaintext).with("/echo", Echo);
+        let gateway = Gateway::new().with("/", Plaintext).with("/big", Big);
         let floor = Floor::new(means(gateway, limits, 64, buffers_max, 1024), Clock::scripted());
         Stage { floor, wires: Vec::new() }
     }
@@ -541,4 +388,15 @@ fn an_answer_over_a_body_that_is_still_coming() {
     say(&wire, b"");
     stage.turn(0);
     assert!(wire.borrow().closed && !wire.borrow().was_cut);
+}
+
+#[test]
+fn more_output_than_one_turn_may_write() {
+    let mut stage = Stage::new(Limits { requests_per_turn: 100, ..calm_limits() }, 8);
+    let wire = stage.connect(&b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n".repeat(30));
+    stage.turn(0);
+    let first = answers(&wire);
+    assert!((10..20).contains(&first), "{first} answers of 70 kB in the first turn");
+    stage.turn(0);
+    assert_eq!(first + answers(&wire), 30);
 }

@@ -22,6 +22,8 @@ pub struct Outcome {
     pub requests: u32,
     /// How it ended.
     pub end: End,
+    /// Whether an empty line, which ends any head, brings a refusal or there was one.
+    pub is_hopeless: bool,
 }
 
 /// How it ended.
@@ -158,8 +160,11 @@ impl<'l> Line<'l> {
         self.machine.respond(response, true, &mut self.stamp, &mut self.output);
     }
 
-    fn finish(self) -> Outcome {
-        Outcome { sent: self.sent, refusal: self.refusal, requests: self.requests, end: self.end }
+    fn finish(mut self) -> Outcome {
+        let (sent, refusal) = (self.sent.clone(), self.refusal.clone());
+        let (requests, end) = (self.requests, self.end);
+        self.feed(b"\r\n\r\n");
+        Outcome { sent, refusal, requests, end, is_hopeless: matches!(self.end, End::Refused(_)) }
     }
 }
 
@@ -181,8 +186,13 @@ pub fn agree(whole: &Outcome, cut: &Outcome) -> Result<(), String> {
         return differ("accepted differently");
     }
     match (whole.end, cut.end) {
-        // A parser that sees all of a broken head at once may see that it is broken before its end has come.
-        (End::Refused(_), End::Refused(_) | End::Open) => Ok(()),
+        // A parser that sees the rest of a broken head at once may see that it is broken before its end has come.
+        (End::Refused(_), End::Refused(_)) => Ok(()),
+        (End::Refused(_), End::Open) | (End::Open, End::Refused(_))
+            if whole.is_hopeless && cut.is_hopeless =>
+        {
+            Ok(())
+        }
         (one, other) if one == other => Ok(()),
         _ => differ("ended differently"),
     }

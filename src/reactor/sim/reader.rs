@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use memchr::memmem;
+
 use crate::reactor::sim::script::Expected;
 
 pub(super) struct Reader {
@@ -61,7 +63,7 @@ impl Reader {
 
     /// Reads one answer off the front, if it is there. `false`: it is not complete.
     fn answer(&mut self, leave: Leave) -> Result<bool, String> {
-        let Some(head_len) = self.got.windows(4).position(|four| four == b"\r\n\r\n").map(|at| at + 4) else {
+        let Some(head_len) = memmem::find(&self.got, b"\r\n\r\n").map(|at| at + 4) else {
             return Ok(false);
         };
         let head = std::str::from_utf8(&self.got[..head_len]).map_err(|error| error.to_string())?.to_owned();
@@ -86,7 +88,7 @@ impl Reader {
         }
         let rest = &self.got[head_len..];
         let is_given_up = status == 408 && expected.status != 408;
-        let has_body = status != 204 && !(expected.is_head && !is_given_up);
+        let has_body = status != 204 && (is_given_up || !expected.is_head);
         let (body, body_len) = match (has_body, length, coding) {
             (false, _, _) => (Vec::new(), 0),
             (true, Some(length), None) => {
@@ -105,24 +107,8 @@ impl Reader {
             if !leave.to_give_up || !ends {
                 return wrong("given up on");
             }
-        } else {
-            let is_same = expected.is_head
-                || expected.status >= 400 && expected.body.is_empty()
-                || expected.body == body;
-            if status != expected.status || !is_same {
-                return Err(format!(
-                    "expected {} with {} bytes, got {} of {head:?}",
-                    expected.status,
-                    expected.body.len(),
-                    body.len()
-                ));
-            }
-            if expected.is_head && length != Some("13") {
-                return wrong("HEAD without the length");
-            }
-            if ends != expected.is_last && !(ends && leave.to_end) {
-                return wrong("end of connection");
-            }
+        } else if let Err(what) = expected.check(status, &body, length, ends, leave) {
+            return wrong(&what);
         }
         self.is_over = ends;
         self.answers += 1;
@@ -133,12 +119,37 @@ impl Reader {
     }
 }
 
+impl Expected {
+    fn check(
+        &self,
+        status: u16,
+        body: &[u8],
+        length: Option<&str>,
+        ends: bool,
+        leave: Leave,
+    ) -> Result<(), String> {
+        // What an error's body says is nobody's business.
+        let is_same = self.is_head || (self.status >= 400 && self.body.is_empty()) || self.body == body;
+        if status != self.status || !is_same {
+            let (want, got) = (self.body.len(), body.len());
+            return Err(format!("expected {} with {want} bytes, got {got}", self.status));
+        }
+        if self.is_head && length != Some("13") {
+            return Err(String::from("HEAD without the length"));
+        }
+        if ends != self.is_last && !(ends && leave.to_end) {
+            return Err(String::from("end of connection"));
+        }
+        Ok(())
+    }
+}
+
 /// A chunked body and its length on the wire; `None`: it is not complete.
 fn unchunked(mut rest: &[u8]) -> Result<Option<(Vec<u8>, usize)>, String> {
     let whole_len = rest.len();
     let mut body = Vec::new();
     loop {
-        let Some(at) = rest.windows(2).position(|two| two == b"\r\n") else { return Ok(None) };
+        let Some(at) = memmem::find(rest, b"\r\n") else { return Ok(None) };
         let digits = std::str::from_utf8(&rest[..at]).map_err(|error| error.to_string())?;
         let size = usize::from_str_radix(digits, 16).map_err(|_| format!("chunk size {digits:?}"))?;
         let Some(chunk) = rest.get(at + 2..at + 2 + size + 2) else { return Ok(None) };

@@ -142,8 +142,8 @@ impl Script {
             (false, false) => ("1.1", ""),
         };
         self.plain(&format!("POST /echo HTTP/{version}\r\nHost: a\r\n{more}{field}\r\n"), 200, b"");
-        self.last().is_asked = expects && !(body.is_empty() && !is_chunked);
-        if is_chunked && dice.one_in(8) {
+        self.last().is_asked = expects && (is_chunked || !body.is_empty());
+        if is_chunked && wire.ends_with(b"0\r\n\r\n") && dice.one_in(8) {
             // The last chunk's line becomes nonsense.
             wire.truncate(wire.len() - 5);
             wire.extend_from_slice(b"nonsense\r\n");
@@ -181,6 +181,7 @@ fn framed(dice: &mut Dice, body: &[u8], is_chunked: bool) -> (String, Vec<u8>) {
         wire.extend_from_slice(b"\r\n");
         rest = after;
     }
-    wire.extend_from_slice(b"0\r\n\r\n");
+    let last = *dice.pick(&["0\r\n\r\n", "0\r\n\r\n", "000;x\r\nX-Sum: 1\r\nY:\r\n\r\n"]);
+    wire.extend_from_slice(last.as_bytes());
     (String::from("Transfer-Encoding: chunked\r\n"), wire)
 }

@@ -69,7 +69,7 @@ impl Wire {
     /// A wide one on which nothing happens unless it is told.
     pub(super) fn calm() -> Wire {
         let wire = Wire::new(Dice::new(0), false);
-        Wire { dice: Dice::still(), inbox_max: usize::MAX, outbox_max: 1 << 20, ..wire }
+        Wire { dice: Dice::still(), inbox_max: usize::MAX, outbox_max: 1 << 30, ..wire }
     }
 
     /// Up to so many bytes arrive, and the end behind the last of them.
