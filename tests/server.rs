@@ -213,6 +213,7 @@ fn echo_gives_back_what_came_however_it_was_framed() {
     assert_eq!(client.response().text(), "abcde");
 
     let large: Vec<u8> = (0..MEBIBYTE).map(|at| (at % 251) as u8).collect();
+    client.send(post("Transfer-Encoding: chunked\r\n", ""));
     let socket = client.tcp().try_clone().expect("a second handle");
     let body = large.clone();
     let sender = thread::spawn(move || {
@@ -225,7 +226,6 @@ fn echo_gives_back_what_came_however_it_was_framed() {
         }
         socket.write_all(b"0\r\n\r\n").expect("sent");
     });
-    client.send(post("Transfer-Encoding: chunked\r\n", ""));
     let response = client.response();
     assert_eq!(response.field("transfer-encoding"), Some("chunked"));
     assert!(response.body == large);
