@@ -335,7 +335,9 @@ impl Place {
         }
         let mut reactor = Reactor::new(setup);
         for (listen, site) in &self.listen {
-            reactor.listen(listen, self.manner, *site).map_err(|error| explain_bind(listen, error))?;
+            // An operator's connection is taken at once: it may be the last one there are descriptors for.
+            let manner = Manner { defers: self.manner.defers && *site == SITE_MAIN, ..self.manner };
+            reactor.listen(listen, manner, *site).map_err(|error| explain_bind(listen, error))?;
         }
         Ok(reactor)
     }
