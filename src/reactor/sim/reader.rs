@@ -52,7 +52,8 @@ impl Reader {
     /// The server has closed; `was_reset`: and not in the way that lets everything arrive.
     pub(super) fn end(&mut self, leave: Leave, was_reset: bool) -> Result<(), String> {
         let may_break = self.expected.front().is_some_and(|expected| expected.may_break);
-        if !self.got.is_empty() && !(was_reset || leave.to_break || leave.to_give_up || may_break) {
+        let is_whole = self.got.is_empty();
+        if !(is_whole || was_reset || leave.to_break || leave.to_give_up || may_break) {
             return Err(format!("cut short: {}", self.got.escape_ascii()));
         }
         let may_end = self.is_over || may_break || leave.to_end || leave.to_give_up || leave.to_cut;
