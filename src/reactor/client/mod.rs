@@ -26,7 +26,7 @@ use crate::reactor::turn::{CloseReason, Step, Turn};
 
 /// See the module.
 ///
-/// Invariant: `busy` is there unless the connection is idle or closed; `deadline` is set whenever it is parked.
+/// Invariant: `busy` is there unless the connection is idle, lingers or is closed; `deadline` is set whenever it is parked.
 pub(super) struct Client<S: Stream = Socket> {
     stream: S,
     /// When what it waits for is overdue. Moves freely; the wheel's entry is corrected when it fires.
@@ -175,6 +175,10 @@ impl<S: Stream> Client<S> {
 
         let is_idle = self.life == Life::Open && busy.is_idle();
         if is_idle {
+            turn.pool.give_back(busy);
+        } else if wait == Wait::Linger {
+            // What comes now is thrown away, so nothing needs to be kept for it.
+            busy.wipe();
             turn.pool.give_back(busy);
         } else {
             self.busy = Some(busy);

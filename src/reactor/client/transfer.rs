@@ -123,7 +123,7 @@ impl<S: Stream> Client<S> {
         // Closing over unread input makes the kernel send a reset, which can destroy the answer on its way (RFC 9112
         // section 9.6). Who was refused may still be sending, and so may who was answered before the body was read.
         let may_have_more =
-            self.readiness.is_readable() || !busy.input.is_empty() || busy.machine.has_left_body();
+            self.readiness.is_readable() || !busy.input.is_empty() || busy.machine.may_be_sent_more();
         let is_refused = matches!(reason, CloseReason::Refused | CloseReason::ReadTimeout);
         if self.readiness.has_ended() || !(may_have_more || is_refused) {
             return Err(reason);
