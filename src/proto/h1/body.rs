@@ -8,7 +8,7 @@ use crate::base::buffer::ReadBuffer;
 use crate::config::Limits;
 use crate::http::Framing;
 use crate::proto::Violation;
-use crate::proto::h1::head::is_token;
+use crate::proto::h1::lexis::is_token;
 
 /// What the next bytes are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

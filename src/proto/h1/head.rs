@@ -6,14 +6,12 @@
 //! Our own and not `httparse`, which accepts lone LF and leaves Host, framing and targets to a second pass: half the
 //! instructions per head (`benches/head.rs`). `fuzz/fuzz_targets/head.rs` holds the two against each other.
 
-use std::net::Ipv6Addr;
-
 use crate::config::Limits;
-use crate::http::path::{self, PlainPath};
-use crate::http::{
-    FIELDS_MAX, FieldSpan, Framing, HEAD_BYTES_MAX, HeadIndex, KnownHost, Method, Span, Version,
-};
+use crate::http::{FIELDS_MAX, FieldSpan, HEAD_BYTES_MAX, HeadIndex, Method, Span, Version};
 use crate::proto::Violation;
+use crate::proto::h1::fields::Facts;
+use crate::proto::h1::lexis::{Stop, TOKEN, byte_at, is_blank, line_end, run_end, value_end};
+use crate::proto::h1::target::read_target;
 
 /// How far a head that came in parts was searched for its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,14 +55,16 @@ pub fn read(
     if scan.scanned > 0 && !reaches_end(bytes, scan)? {
         return within_limit(bytes, limits).map(|()| None);
     }
-    match split(bytes, index, limits) {
-        Ok(()) => Ok(Some(())),
-        Err(Stop::Broken(violation)) => Err(violation),
-        Err(Stop::Partial) => {
-            reaches_end(bytes, scan)?;
-            within_limit(bytes, limits).map(|()| None)
-        }
+    let stop = match split(bytes, index, limits) {
+        Ok(()) => return Ok(Some(())),
+        Err(Stop::BadLine) => blame_line(bytes),
+        Err(stop) => stop,
+    };
+    if let Stop::Broken(violation) = stop {
+        return Err(violation);
     }
+    reaches_end(bytes, scan)?;
+    within_limit(bytes, limits).map(|()| None)
 }
 
 /// Searches on from where the last look ended, for the end of the request line, then for the end of the head: only there
@@ -106,20 +106,6 @@ fn too_long(bytes: &[u8], limits: &Limits) -> Violation {
     }
 }
 
-/// Why splitting came to no end.
-enum Stop {
-    /// The bytes ran out; so far they are sound.
-    Partial,
-    /// A rule is broken.
-    Broken(Violation),
-}
-
-impl From<Violation> for Stop {
-    fn from(violation: Violation) -> Stop {
-        Stop::Broken(violation)
-    }
-}
-
 /// Splits a head into lines, names and values.
 #[inline]
 fn split(bytes: &[u8], index: &mut HeadIndex, limits: &Limits) -> Result<(), Stop> {
@@ -152,18 +138,18 @@ fn split_request_line(bytes: &[u8], index: &mut HeadIndex, facts: &mut Facts) ->
     let target_end = read_target(bytes, method_end + 1, index, facts)?;
     match bytes[target_end] {
         b' ' => {}
-        b'\r' | b'\n' => return Err(blame_line(bytes)),
+        b'\r' | b'\n' => return Err(Stop::BadLine),
         _ => return Err(Violation::BadTarget.into()),
     }
     let version = &bytes[target_end + 1..];
     let Some(line) = version.first_chunk::<VERSION_LINE_LEN>() else {
         let may_be_sound = b"HTTP/1.1\r\n".starts_with(version) || b"HTTP/1.0\r\n".starts_with(version);
-        return Err(if may_be_sound { Stop::Partial } else { blame_line(bytes) });
+        return Err(if may_be_sound { Stop::Partial } else { Stop::BadLine });
     };
     index.version = match line {
         b"HTTP/1.1\r\n" => Version::Http11,
         b"HTTP/1.0\r\n" => Version::Http10,
-        _ => return Err(blame_line(bytes)),
+        _ => return Err(Stop::BadLine),
     };
     let end = target_end + 1 + VERSION_LINE_LEN;
     index.line = Span::new(0, end - 2);
@@ -182,82 +168,11 @@ fn read_method(bytes: &[u8], index: &mut HeadIndex) -> Result<usize, Stop> {
     }
     let end = run_end(bytes, 0, TOKEN)?;
     if end == 0 || bytes[end] != b' ' {
-        return Err(blame_line(bytes));
+        return Err(Stop::BadLine);
     }
     index.method = Method::from_bytes(&bytes[..end]);
     // RFC 9110 section 9.3.6: only a proxy grants it, and what follows may be anything.
     if index.method == Method::Connect { Err(Violation::ConnectRefused.into()) } else { Ok(end) }
-}
-
-/// RFC 9112 section 3.2: the forms of a target, of which authority-form is CONNECT's. Tells where it ends.
-#[inline]
-fn read_target(bytes: &[u8], start: usize, index: &mut HeadIndex, facts: &mut Facts) -> Result<usize, Stop> {
-    match &bytes[start..] {
-        [b'/', ..] => read_path(bytes, start, index),
-        [b'*', b' ', ..] if index.method == Method::Options => {
-            (index.path, index.query, index.plain_path) = (Span::new(start, 1), Span::default(), None);
-            Ok(start + 1)
-        }
-        _ => read_absolute(bytes, start, index, facts),
-    }
-}
-
-/// RFC 9112 section 3.2.1: path and query. Tells where they end.
-#[inline]
-fn read_path(bytes: &[u8], start: usize, index: &mut HeadIndex) -> Result<usize, Stop> {
-    let (path_len, is_plain) = path::scan(&bytes[start..]);
-    let path_end = fitting(start + path_len)?;
-    let mut end = path_end;
-    index.query = Span::default();
-    if byte_at(bytes, path_end)? == b'?' {
-        end = fitting(run_end(bytes, path_end + 1, TARGET)?)?;
-        index.query = Span::new(path_end + 1, end - path_end - 1);
-    }
-    index.path = Span::new(start, path_len);
-    index.plain_path = None;
-    if !is_plain {
-        index.plain_path = match path::plain(&bytes[start..path_end]) {
-            Ok(PlainPath::AsSent) => None,
-            Ok(PlainPath::Decoded(path)) => Some(path),
-            Err(_) => return Err(Violation::BadTarget.into()),
-        };
-    }
-    Ok(end)
-}
-
-/// RFC 9112 section 3.2.2: `http://authority/path?query`. Tells where it ends.
-fn read_absolute(
-    bytes: &[u8],
-    start: usize,
-    index: &mut HeadIndex,
-    facts: &mut Facts,
-) -> Result<usize, Stop> {
-    let end = fitting(run_end(bytes, start, TARGET)?)?;
-    let target = &bytes[start..end];
-    if target.is_empty() || matches!(bytes[end], b'\r' | b'\n') {
-        return Err(blame_line(bytes));
-    }
-    let scheme_len = [&b"http://"[..], b"https://"]
-        .into_iter()
-        .find(|scheme| target.get(..scheme.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(scheme)))
-        .ok_or(Violation::BadTarget)?
-        .len();
-    let rest = &target[scheme_len..];
-    let authority_len = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
-    if authority_len == 0 || !is_authority(&rest[..authority_len]) {
-        return Err(Violation::BadTarget.into());
-    }
-    facts.authority = Some(Span::new(start + scheme_len, authority_len));
-    let path_at = start + scheme_len + authority_len;
-    if bytes[path_at] == b'/' {
-        return read_path(bytes, path_at, index);
-    }
-    // RFC 9110 section 4.2.3: an empty path means `/`.
-    let query_at = end.min(path_at + 1);
-    index.path = Span::new(path_at, 0);
-    index.query = Span::new(query_at, end - query_at);
-    index.plain_path = Some("/".to_owned());
-    Ok(end)
 }
 
 /// RFC 9112 section 5: `field-name ":" OWS field-value OWS CRLF`. No space before the colon (5.1), no folding (5.2).
@@ -287,77 +202,6 @@ fn split_field_line(bytes: &[u8], at: usize) -> Result<(FieldSpan, usize), Stop>
     Ok((field, end))
 }
 
-/// RFC 9110 section 5.6.3: optional white space.
-#[inline]
-fn is_blank(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t')
-}
-
-#[inline]
-fn byte_at(bytes: &[u8], at: usize) -> Result<u8, Stop> {
-    bytes.get(at).copied().ok_or(Stop::Partial)
-}
-
-/// An offset that spans can hold.
-#[inline]
-fn fitting(offset: usize) -> Result<usize, Violation> {
-    if offset + VERSION_LINE_LEN < HEAD_BYTES_MAX { Ok(offset) } else { Err(Violation::TargetTooLong) }
-}
-
-/// The offset behind the CRLF that must stand at `at`.
-#[inline]
-fn line_end(bytes: &[u8], at: usize) -> Result<usize, Stop> {
-    match &bytes[at..] {
-        [b'\r', b'\n', ..] => Ok(at + 2),
-        [b'\r'] => Err(Stop::Partial),
-        [b'\n', ..] => Err(Violation::BareLineFeed.into()),
-        _ => Err(Violation::BadField.into()),
-    }
-}
-
-/// Where the run of bytes of that class that begins at `from` ends, at a byte that is there.
-#[inline]
-fn run_end(bytes: &[u8], from: usize, class: u8) -> Result<usize, Stop> {
-    let mut at = from;
-    while CLASSES[usize::from(byte_at(bytes, at)?)] & class != 0 {
-        at += 1;
-    }
-    Ok(at)
-}
-
-/// Where a field value ends: at a control, but for HTAB (RFC 9110 section 5.5). Eight bytes at a time, since values are
-/// most of a head.
-#[inline]
-fn value_end(bytes: &[u8], from: usize) -> Result<usize, Stop> {
-    let mut at = from;
-    loop {
-        at = match bytes[at..].first_chunk() {
-            Some(eight) => match first_control(u64::from_le_bytes(*eight)) {
-                Some(ahead) => at + ahead,
-                None => at + 8,
-            },
-            None => at,
-        };
-        match byte_at(bytes, at)? {
-            b'\t' | b' '..=b'~' | 0x80.. => at += usize::from(bytes.len() - at < 8 || bytes[at] == b'\t'),
-            _ => return Ok(at),
-        }
-    }
-}
-
-/// Where the first byte below 0x20, or DEL, is among eight.
-#[inline]
-fn first_control(eight: u64) -> Option<usize> {
-    const ONES: u64 = u64::from_le_bytes([1; 8]);
-    const TOPS: u64 = ONES << 7;
-    let below_space = eight.wrapping_sub(ONES * 0x20) & !eight;
-    let delete = eight ^ (ONES * 0x7f);
-    let delete = delete.wrapping_sub(ONES) & !delete;
-    // A borrow can mark a byte behind a marked one, never one before it.
-    let marked = (below_space | delete) & TOPS;
-    (marked != 0).then(|| marked.trailing_zeros() as usize / 8)
-}
-
 /// What is wrong with a request line that cannot be split. Judged when all of it is here, so that the verdict does not
 /// depend on how it was cut; until then the line may grow up to the limit.
 #[cold]
@@ -376,249 +220,10 @@ fn blame_line(bytes: &[u8]) -> Stop {
     if is_other { Violation::BadVersion.into() } else { Violation::BadRequestLine.into() }
 }
 
-/// RFC 9110 section 5.6.2.
-const TOKEN: u8 = 1;
-/// RFC 9112 section 3.2: visible ASCII, without the fragment that no client may send.
-const TARGET: u8 = 2;
-/// RFC 3986 `reg-name`: unreserved, percent escapes and sub-delims.
-const HOST: u8 = 4;
-
-static CLASSES: [u8; 256] = {
-    let mut table = [0; 256];
-    let mut byte = 0x21;
-    while byte <= 0x7e {
-        let b = byte as u8;
-        let is_token = b.is_ascii_alphanumeric()
-            || matches!(
-                b,
-                b'!' | b'#'
-                    | b'$'
-                    | b'%'
-                    | b'&'
-                    | b'\''
-                    | b'*'
-                    | b'+'
-                    | b'-'
-                    | b'.'
-                    | b'^'
-                    | b'_'
-                    | b'`'
-                    | b'|'
-                    | b'~'
-            );
-        let is_host = b.is_ascii_alphanumeric()
-            || matches!(
-                b,
-                b'-' | b'.'
-                    | b'_'
-                    | b'~'
-                    | b'%'
-                    | b'!'
-                    | b'$'
-                    | b'&'
-                    | b'\''
-                    | b'('
-                    | b')'
-                    | b'*'
-                    | b'+'
-                    | b','
-                    | b';'
-                    | b'='
-            );
-        table[byte] = if is_token { TOKEN } else { 0 }
-            | if is_host { HOST } else { 0 }
-            | if b == b'#' { 0 } else { TARGET };
-        byte += 1;
-    }
-    table
-};
-
-/// What the field lines said about host, connection and body, before it is weighed together.
-#[derive(Default)]
-struct Facts {
-    /// Of a target in absolute form.
-    authority: Option<Span>,
-    host: Option<Span>,
-    length: Option<u64>,
-    chunked: bool,
-    coded: bool,
-    close: bool,
-    keep_alive: bool,
-    expects: Option<Expectation>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Expectation {
-    Continue,
-    Other,
-}
-
-impl Facts {
-    /// Notes a field that the protocol itself must understand. Told apart by length first: most are none of these.
-    #[inline]
-    fn note(
-        &mut self,
-        name: &[u8],
-        value: &[u8],
-        span: Span,
-        known: &mut KnownHost,
-    ) -> Result<(), Violation> {
-        match name.len() {
-            4 if is_word(name, *b"host") => self.note_host(value, span, known),
-            6 if name.eq_ignore_ascii_case(b"expect") => {
-                let known = value.eq_ignore_ascii_case(b"100-continue");
-                self.expects = Some(if known { Expectation::Continue } else { Expectation::Other });
-                Ok(())
-            }
-            10 if name.eq_ignore_ascii_case(b"connection") => {
-                self.note_connection(value);
-                Ok(())
-            }
-            14 if name.eq_ignore_ascii_case(b"content-length") => self.note_length(value),
-            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => self.note_coding(value),
-            _ => Ok(()),
-        }
-    }
-
-    /// RFC 9112 section 3.2: exactly one, and a valid one.
-    #[inline]
-    fn note_host(&mut self, value: &[u8], span: Span, known: &mut KnownHost) -> Result<(), Violation> {
-        if self.host.is_some() {
-            return Err(Violation::HostTwice);
-        }
-        self.host = Some(span);
-        if known.is(value) {
-            return Ok(());
-        }
-        if !is_authority(value) {
-            return Err(Violation::BadHost);
-        }
-        known.set(value);
-        Ok(())
-    }
-
-    /// RFC 9112 section 9.3: `close` wins over `keep-alive`; other options are none of ours.
-    fn note_connection(&mut self, value: &[u8]) {
-        for option in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
-            self.close |= option.eq_ignore_ascii_case(b"close");
-            self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
-        }
-    }
-
-    /// RFC 9112 section 6.3, 5. The leave to accept `5, 5` is not taken: it exists only because of broken senders.
-    fn note_length(&mut self, value: &[u8]) -> Result<(), Violation> {
-        if self.length.is_some() {
-            return Err(Violation::LengthTwice);
-        }
-        self.length = Some(decimal(value).ok_or(Violation::BadLength)?);
-        Ok(())
-    }
-
-    /// RFC 9112 section 6.1: `chunked`, once, and nothing else.
-    fn note_coding(&mut self, value: &[u8]) -> Result<(), Violation> {
-        if self.coded {
-            return Err(Violation::BadCoding);
-        }
-        self.coded = true;
-        self.chunked = value.eq_ignore_ascii_case(b"chunked");
-        if self.chunked {
-            return Ok(());
-        }
-        let mut codings = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
-        let is_list = codings.clone().all(is_token);
-        let names_chunked_last =
-            codings.next_back().is_some_and(|last| last.eq_ignore_ascii_case(b"chunked"));
-        let names_chunked_before = codings.any(|coding| coding.eq_ignore_ascii_case(b"chunked"));
-        // 501 only for a sound list of codings that end in chunked, or one unknown coding: all else is malformed.
-        let is_sound = is_list && !names_chunked_before;
-        if is_sound && (names_chunked_last || !value.contains(&b',')) {
-            return Err(Violation::UnknownCoding);
-        }
-        Err(Violation::BadCoding)
-    }
-
-    /// Weighs the fields together.
-    fn settle(self, index: &mut HeadIndex, limits: &Limits) -> Result<(), Violation> {
-        let is_http11 = index.version == Version::Http11;
-        // RFC 9112 section 3.2
-        if is_http11 && self.host.is_none() {
-            return Err(Violation::HostMissing);
-        }
-        // RFC 9112 section 3.2.2: the target's authority replaces the one in `Host`, which must be there all the same.
-        index.host = self.authority.or(self.host).unwrap_or_default();
-        // RFC 9112 section 6.3, 3: whoever sends both wants two readers to disagree.
-        if self.coded && self.length.is_some() {
-            return Err(Violation::LengthAndCoding);
-        }
-        // RFC 9112 section 6.1: HTTP/1.0 has no codings; its framing is faulty.
-        if self.coded && !is_http11 {
-            return Err(Violation::CodingInHttp10);
-        }
-        index.framing = match self.length {
-            _ if self.chunked => Framing::Chunked,
-            None | Some(0) => Framing::None,
-            Some(length) if length > limits.body_bytes_max => return Err(Violation::BodyTooLarge),
-            Some(length) => Framing::Length(length),
-        };
-        // RFC 9112 section 9.3
-        index.persistent = !self.close && (is_http11 || self.keep_alive);
-        // RFC 9110 section 10.1.1: ignored in HTTP/1.0, and where no body follows.
-        let expects = self.expects.filter(|_| is_http11);
-        if expects == Some(Expectation::Other) {
-            return Err(Violation::UnknownExpectation);
-        }
-        index.expects_continue = expects.is_some() && index.framing != Framing::None;
-        Ok(())
-    }
-}
-
-/// Whether a name of four letters is this one, in any case; three instructions for the one field every request has.
-#[inline]
-fn is_word(name: &[u8], word: [u8; 4]) -> bool {
-    const CASE_BITS: u32 = u32::from_le_bytes([0x20; 4]);
-    // With this bit set, a byte equals a letter only if it was that letter, small or capital.
-    name.first_chunk().is_some_and(|name| u32::from_le_bytes(*name) | CASE_BITS == u32::from_le_bytes(word))
-}
-
-/// RFC 9110 section 8.6: digits, nothing else, within 64 bits.
-fn decimal(text: &[u8]) -> Option<u64> {
-    if text.is_empty() {
-        return None;
-    }
-    text.iter().try_fold(0u64, |sum, byte| {
-        let digit = byte.checked_sub(b'0').filter(|digit| *digit < 10)?;
-        sum.checked_mul(10)?.checked_add(u64::from(digit))
-    })
-}
-
-/// RFC 3986 section 3.2.2: a host, and perhaps a port. An empty host is grammatical (RFC 9110 section 7.2).
-fn is_authority(text: &[u8]) -> bool {
-    if let Some(literal) = text.strip_prefix(b"[") {
-        let Some(end) = memchr::memchr(b']', literal) else { return false };
-        let is_address =
-            std::str::from_utf8(&literal[..end]).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok());
-        return is_address && is_port_suffix(&literal[end + 1..]);
-    }
-    let host_len = text.iter().take_while(|byte| CLASSES[usize::from(**byte)] & HOST != 0).count();
-    is_port_suffix(&text[host_len..])
-}
-
-fn is_port_suffix(text: &[u8]) -> bool {
-    match text {
-        [] => true,
-        [b':', port @ ..] => port.is_empty() || decimal(port).is_some_and(|port| port <= 65_535),
-        _ => false,
-    }
-}
-
-/// RFC 9110 section 5.6.2.
-pub(super) fn is_token(text: &[u8]) -> bool {
-    !text.is_empty() && text.iter().all(|byte| CLASSES[usize::from(*byte)] & TOKEN != 0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::Framing;
 
     fn verdict(head: &str) -> Result<HeadIndex, Violation> {
         let mut index = HeadIndex::default();

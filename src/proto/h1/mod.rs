@@ -11,8 +11,11 @@
 
 pub mod body;
 pub mod encode;
+mod fields;
 pub mod head;
+mod lexis;
 pub mod machine;
+mod target;
 
 pub use encode::Stamp;
 pub use machine::Machine;
