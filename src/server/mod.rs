@@ -198,7 +198,7 @@ impl<'a> Plan<'a> {
             Endpoints::Health => self.health_gateway(),
             Endpoints::All => self
                 .admin_gateway()
-                .with("/", Welcome::new(self.config))
+                .with("/", Welcome::new(self.config, &self.listen))
                 .with("/plaintext", Plaintext)
                 .with("/json", Json)
                 .with("/echo", Echo),
