@@ -1,4 +1,5 @@
-//! An epoll-level HTTP server for Linux: one pinned reactor thread per core, nothing spent on an idle connection.
+//! An epoll-level HTTP server for Linux: one pinned reactor thread per core, nothing spent on an idle
+//! connection.
 //!
 //! This page is the map of the code. The README tells how to run it.
 //!
@@ -31,22 +32,23 @@
 //!                   settle <- flush <------ respond <-------- Response
 //!                   (park, again, close)    (WriteQueue)
 //! ```
-//! Five functions tell it all: the turn of a reactor ([`Reactor::run`](reactor::Reactor::run)), the drive of a
-//! connection (`reactor/client.rs`), [`Machine::receive`](proto::h1::Machine::receive),
+//! Five functions tell it all: the turn of a reactor ([`Reactor::run`](reactor::Reactor::run)), the drive of
+//! a connection (`reactor/client/`), [`Machine::receive`](proto::h1::Machine::receive),
 //! [`Gateway::answer`](gateway::Gateway::answer) and [`Machine::respond`](proto::h1::Machine::respond).
 //!
 //! # What holds everywhere
 //!
-//! - A reactor owns everything it touches: its listeners, connections, buffers, timers and, where the kernel lets it, its
-//!   descriptor table. Reactors share counters (one writer each), inboxes and immutable gateways; no lock, no reference
-//!   count on the way of a request.
-//! - Causes of work only mark a connection and queue its key; one function drives it; one function is its way out, and
-//!   proves that it can wake again.
-//! - `proto` and `gateway` know no socket, no thread and no clock: bytes and time are arguments. So the whole floor of a
-//!   reactor runs in a seeded simulation (`reactor/sim.rs`).
-//! - What may be kept longer than a call is an offset or a key, never a pointer; a key expires with its tenant.
+//! - A reactor owns everything it touches: its listeners, connections, buffers, timers and, where the
+//!   kernel lets it, its descriptor table. Reactors share counters (one writer each), inboxes and immutable
+//!   gateways; no lock, no reference count on the way of a request.
+//! - Causes of work only mark a connection and queue its key; one function drives it; one function is its
+//!   way out, and proves that it can wake again.
+//! - `proto` and `gateway` know no socket, no thread and no clock: bytes and time are arguments. So the
+//!   whole floor of a reactor runs in a seeded simulation (`reactor/sim.rs`).
+//! - What may be kept longer than a call is an offset or a key, never a pointer; a key expires with its
+//!   tenant.
 //! - Everything has a limit with a name ([`Limits`](config::Limits)), and reaching it has an answer.
-//! - `unsafe` stands only in `reactor/descriptors.rs` and `server/`.
+//! - `unsafe` stands only in `reactor/stream.rs`, `reactor/descriptors.rs` and `server/`.
 //!
 //! # Glossary
 //!
@@ -54,7 +56,8 @@
 //! - **drive**: all that is done for one connection in one turn.
 //! - **floor**: the connections of one reactor, and who is ready, thirsty or parked.
 //! - **parked**: waiting for the kernel or a deadline. **Thirsty**: waiting for a buffer.
-//! - **head**: request line and fields. **Exchange**: a request and its answer, numbered on their connection.
+//! - **head**: request line and fields. **Exchange**: a request and its answer, numbered on their
+//!   connection.
 //! - **violation**: the peer broke a rule. **Close reason**: why a connection ended.
 //! - **wait**: what a connection waits for, hence which deadline applies.
 //! - **site**: which kind of listener a connection came by, hence which gateway answers.

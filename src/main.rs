@@ -72,7 +72,8 @@ fn refuse<T: fmt::Display>(reasons: impl IntoIterator<Item = T>, code: u8) -> Ex
     ExitCode::from(code)
 }
 
-/// Says it on standard error, if anybody listens: who closed it, or lets it fill up, neither breaks nor holds the end.
+/// Says it on standard error, if anybody listens: who closed it, or lets it fill up, neither breaks nor holds
+/// the end.
 fn tell(text: &str) {
     let mut stderr = io::stderr();
     let mut polled = [PollFd::new(&stderr, PollFlags::OUT)];
@@ -82,8 +83,8 @@ fn tell(text: &str) {
     }
 }
 
-/// Prints the settings in force as `name = value`, what they come to on this machine as comments, and refuses what
-/// it cannot hold.
+/// Prints the settings in force as `name = value`, what they come to on this machine as comments, and refuses
+/// what it cannot hold.
 fn check(config: &Config) -> ExitCode {
     let mut page: String = config.describe().iter().map(|setting| format!("{setting}\n")).collect();
     let planned = plan(config);

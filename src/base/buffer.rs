@@ -5,8 +5,8 @@
 /// See the module.
 ///
 /// Invariant: consumed <= filled <= bytes.len().
-/// Memory is zeroed once, when it is made; afterwards the kernel writes into initialised bytes, so no `unsafe` is
-/// needed. Stale bytes past `filled` belong to former requests and are unreachable.
+/// Memory is zeroed once, when it is made; afterwards the kernel writes into initialised bytes, so no
+/// `unsafe` is needed. Stale bytes past `filled` belong to former requests and are unreachable.
 pub struct ReadBuffer {
     bytes: Box<[u8]>,
     consumed: u32,
@@ -26,8 +26,8 @@ impl ReadBuffer {
         &self.bytes[self.consumed as usize..self.filled as usize]
     }
 
-    /// Where the next bytes go. Slides the unread bytes down first when there is no room behind them; empty only
-    /// when the whole buffer is unread.
+    /// Where the next bytes go. Slides the unread bytes down first when there is no room behind them; empty
+    /// only when the whole buffer is unread.
     pub fn room(&mut self) -> &mut [u8] {
         if self.filled as usize == self.bytes.len() && self.consumed > 0 {
             self.bytes.copy_within(self.consumed as usize..self.filled as usize, 0);

@@ -1,7 +1,7 @@
 //! One look at the time per turn, shared by everything that happens in it.
 //!
-//! Monotonic time drives every deadline; the wall clock is only for `Date` and logs, so a clock that is set does
-//! not time anybody out.
+//! Monotonic time drives every deadline; the wall clock is only for `Date` and logs, so a clock that is set
+//! does not time anybody out.
 
 use std::ops::Add;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};

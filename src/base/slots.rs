@@ -9,8 +9,8 @@ use slab::Slab;
 
 /// Names one tenancy of a slot, not the slot.
 ///
-/// Generations come from one counter per [`Slots`], so a key repeats only after 2^32 insertions and only in the
-/// same slot. No holder of keys (an epoll batch, a timer, a job) lives that long.
+/// Generations come from one counter per [`Slots`], so a key repeats only after 2^32 insertions and only in
+/// the same slot. No holder of keys (an epoll batch, a timer, a job) lives that long.
 pub struct Key<T> {
     index: u32,
     generation: u32,
@@ -69,8 +69,8 @@ struct Tenant<T> {
 }
 
 impl<T> Slots<T> {
-    /// Room for `limit` tenants. The address space is reserved at once, so that the slab never moves under load;
-    /// pages that nobody touched cost nothing.
+    /// Room for `limit` tenants. The address space is reserved at once, so that the slab never moves under
+    /// load; pages that nobody touched cost nothing.
     #[must_use]
     pub fn with_limit(limit: u32) -> Slots<T> {
         Slots { slab: Slab::with_capacity(limit as usize), limit, generation: 0 }

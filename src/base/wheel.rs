@@ -6,9 +6,10 @@
 //!                v
 //!  links       slot 7 <-> slot 2 <-> slot 9      a doubly linked list through the slots' own links
 //! ```
-//! Lazy by design: a deadline that moves *later* need not touch the wheel. The owner stores it, and when the old entry
-//! fires, arms again. Deadlines beyond the horizon fire at the horizon and are armed again likewise. An entry never
-//! fires before its tick, and at most one grain after it. Who owns the time is not its business.
+//! Lazy by design: a deadline that moves *later* need not touch the wheel. The owner stores it, and when the
+//! old entry fires, arms again. Deadlines beyond the horizon fire at the horizon and are armed again
+//! likewise. An entry never fires before its tick, and at most one grain after it. Who owns the time is not
+//! its business.
 
 use crate::base::clock::Tick;
 
@@ -98,8 +99,8 @@ impl Wheel {
         self.armed -= 1;
     }
 
-    /// Moves to `to` and appends every slot whose entry has come due. Its entry is gone: the owner arms again what
-    /// should live on.
+    /// Moves to `to` and appends every slot whose entry has come due. Its entry is gone: the owner arms again
+    /// what should live on.
     pub fn advance(&mut self, to: Tick, due: &mut Vec<u32>) {
         let last = to.0 / GRAIN;
         // The bucket of `to` itself is not over yet: an entry in it may still lie ahead.

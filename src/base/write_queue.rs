@@ -1,7 +1,7 @@
 //! What is still to be sent, in order.
 //!
-//! Small pieces are copied together, so that many pipelined answers leave in one system call; large bodies are
-//! referenced where they lie; files go by `sendfile`. Does no I/O itself: the caller sends what
+//! Small pieces are copied together, so that many pipelined answers leave in one system call; large bodies
+//! are referenced where they lie; files go by `sendfile`. Does no I/O itself: the caller sends what
 //! [`front`](WriteQueue::front) shows and reports it with [`sent`](WriteQueue::sent).
 
 use std::collections::VecDeque;
@@ -24,7 +24,8 @@ pub struct FileRange {
 ///  text   [ sent |--- run ---|--- run ---| appended here ]
 ///                            ^ a large piece is sent between two runs: `after` names the place
 /// ```
-/// Invariant: text_sent <= the first piece's `after` <= ... <= text.len(); `queued` is the sum of what is unsent.
+/// Invariant: text_sent <= the first piece's `after` <= ... <= text.len(); `queued` is the sum of what is
+/// unsent.
 #[derive(Default)]
 pub struct WriteQueue {
     text: Vec<u8>,

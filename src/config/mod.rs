@@ -174,7 +174,8 @@ pub struct Limits {
     pub body_bytes_max: u64,
     /// From the first byte of a head (or the accept) to its end; not renewed by bytes. Over it: 408.
     pub head_ms_max: u32,
-    /// The span over which a body must keep up [`RATE_BYTES_PER_SECOND_MIN`](Limits::RATE_BYTES_PER_SECOND_MIN).
+    /// The span over which a body must keep up
+    /// [`RATE_BYTES_PER_SECOND_MIN`](Limits::RATE_BYTES_PER_SECOND_MIN).
     /// Below it: 408.
     pub body_ms_max: u32,
     /// Between requests. Over it: closed in silence.
@@ -196,8 +197,8 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// The least rate of a body's bytes, either way. A drip of one byte per half second is 2 bytes/s; the slowest
-    /// link anybody serves is a thousand times that.
+    /// The least rate of a body's bytes, either way. A drip of one byte per half second is 2 bytes/s; the
+    /// slowest link anybody serves is a thousand times that.
     pub const RATE_BYTES_PER_SECOND_MIN: u64 = 240;
 }
 

@@ -1,7 +1,7 @@
 //! Settings as they were written, before anybody asked what they mean.
 //!
-//! Each value remembers where it stood, so that a mistake can be named there. A setting has one name: `idle-timeout`
-//! is `--idle-timeout` on the command line and `MYRIAPOD_IDLE_TIMEOUT` in the environment.
+//! Each value remembers where it stood, so that a mistake can be named there. A setting has one name:
+//! `idle-timeout` is `--idle-timeout` on the command line and `MYRIAPOD_IDLE_TIMEOUT` in the environment.
 //! No defaults and no checks here: see [`resolve`](super::resolve).
 
 use std::ffi::OsString;

@@ -1,6 +1,7 @@
 //! From what was written to what is meant.
 //!
-//! Every mistake is found in one go, and each is one line: what was written and where, what is wrong, the fix.
+//! Every mistake is found in one go, and each is one line: what was written and where, what is wrong, the
+//! fix.
 //! How values are spelled is in `values` and [`units`]; whether the machine can hold them is
 //! `server::budget`'s question.
 
@@ -77,7 +78,8 @@ impl Raw {
     }
 }
 
-/// What has gone wrong so far. A mistaken value is replaced by its default, so that the rest can be looked at.
+/// What has gone wrong so far. A mistaken value is replaced by its default, so that the rest can be looked
+/// at.
 #[derive(Default)]
 struct Mistakes {
     found: Vec<ConfigError>,

@@ -1,7 +1,7 @@
 //! Durations and sizes as people write them, and back.
 //!
-//! What is shown here reads back as the same number. A value that is nothing (zero, negative, rounded away) is
-//! refused: every setting that may be switched off has a word for it.
+//! What is shown here reads back as the same number. A value that is nothing (zero, negative, rounded away)
+//! is refused: every setting that may be switched off has a word for it.
 //! Which bounds a setting has is [`resolve`](super::resolve)'s business.
 
 /// Fraction digits that are read; more would be below any unit's resolution.
@@ -42,7 +42,8 @@ pub fn duration_ms(text: &str) -> Result<u32, String> {
     u32::try_from(ms).map_err(|_| String::from("too long for a duration; write 1000h or less"))
 }
 
-/// Bytes from `512`, `16k`, `1.5m`, `64kb`, `1GiB`, all in powers of 1024; else what is wrong and how to write it.
+/// Bytes from `512`, `16k`, `1.5m`, `64kb`, `1GiB`, all in powers of 1024; else what is wrong and how to
+/// write it.
 pub fn size_bytes(text: &str) -> Result<u64, String> {
     scaled(text, &SIZE_UNITS, 1).map_err(|fault| match fault {
         Fault::Empty => format!("no size given; {SIZE_FIX}"),

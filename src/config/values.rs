@@ -1,6 +1,7 @@
 //! The grammar of each kind of value, and the way back to text.
 //!
-//! A reader gives the value, or what is wrong and how to write it; a `Display` gives text that reads back as the same.
+//! A reader gives the value, or what is wrong and how to write it; a `Display` gives text that reads back as
+//! the same.
 //! Settings as a whole are in [`resolve`](super::resolve), numbers with units in [`units`](super::units).
 
 use std::fmt;
@@ -81,8 +82,8 @@ fn slips(from: &str, to: &str) -> usize {
     row[to.len()]
 }
 
-/// `HOST:PORT`, `:PORT`, `PORT` or `unix:PATH`. Names are not looked up: what a name means may change, and then a
-/// server that was private is not.
+/// `HOST:PORT`, `:PORT`, `PORT` or `unix:PATH`. Names are not looked up: what a name means may change, and
+/// then a server that was private is not.
 pub(super) fn listen(text: &str) -> Result<Listen, String> {
     let tcp = |host: IpAddr, text: &str| port(text).map(|port| Listen::Tcp(SocketAddr::new(host, port)));
     if let Some(path) = text.strip_prefix("unix:") {

@@ -1,10 +1,10 @@
 //! One line per request, in the combined log format or as JSON.
 //!
-//! Whatever a client sends, it is one line, and a line in which the client cannot pretend to be somebody else: every
-//! byte that could end a line, end a quote or steer a terminal is escaped, and so is every byte above ASCII. Escapes
-//! can be undone, so nothing is lost either.
-//! No clock, no file, no allocation but the growth of `out`; see [`observe::log`](crate::observe::log) for what
-//! happens to lines.
+//! Whatever a client sends, it is one line, and a line in which the client cannot pretend to be somebody
+//! else: every byte that could end a line, end a quote or steer a terminal is escaped, and so is every byte
+//! above ASCII. Escapes can be undone, so nothing is lost either.
+//! No clock, no file, no allocation but the growth of `out`; see [`observe::log`](crate::observe::log) for
+//! what happens to lines.
 
 use crate::config::AccessFormat;
 use crate::http::Status;
@@ -60,8 +60,8 @@ fn write_combined(out: &mut Vec<u8>, entry: &Entry<'_>) {
     }
 }
 
-/// `{"time":"2026-11-21T10:26:13.042Z","peer":"192.0.2.7","host":"example.org","request":"GET / HTTP/1.1","status":200,
-/// "bytes":13,"referer":"","agent":"curl/8.5.0","duration_us":42}`, all on one line.
+/// `{"time":"2026-11-21T10:26:13.042Z","peer":"192.0.2.7","host":"example.org","request":"GET /
+/// HTTP/1.1","status":200, "bytes":13,"referer":"","agent":"curl/8.5.0","duration_us":42}`, all on one line.
 fn write_json(out: &mut Vec<u8>, entry: &Entry<'_>) {
     out.extend_from_slice(b"{\"time\":\"");
     Moment::from_unix(entry.unix_ms / 1_000).write_iso(out);
@@ -86,8 +86,8 @@ fn write_json_text(out: &mut Vec<u8>, key: &str, value: &[u8]) {
     out.push(b'"');
     write_escaped(out, value, |out, byte| match byte {
         b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
-        // A byte above ASCII is written as the character of its number: always valid JSON, even when the bytes are no
-        // UTF-8, and they can be had back.
+        // A byte above ASCII is written as the character of its number: always valid JSON, even when the
+        // bytes are no UTF-8, and they can be had back.
         _ => {
             out.extend_from_slice(b"\\u00");
             out.extend_from_slice(&hex(byte));
@@ -127,7 +127,8 @@ fn write_escaped(out: &mut Vec<u8>, mut value: &[u8], escape: impl Fn(&mut Vec<u
     }
 }
 
-/// How many plain bytes come first. Whole chunks are judged without a branch per byte, which compiles to vectors.
+/// How many plain bytes come first. Whole chunks are judged without a branch per byte, which compiles to
+/// vectors.
 fn plain_run(value: &[u8]) -> usize {
     let (chunks, _) = value.as_chunks::<16>();
     let plain = |chunk: &&[u8; 16]| chunk.iter().fold(true, |plain, byte| plain & is_plain(*byte));

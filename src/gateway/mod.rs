@@ -53,7 +53,8 @@ impl Gateway {
     #[must_use]
     #[inline]
     pub fn answer(&self, request: &Request<'_>) -> Response {
-        // RFC 9110 section 9.1: what nobody here knows is 501. TRACE would reflect credentials (section 9.3.8).
+        // RFC 9110 section 9.1: what nobody here knows is 501. TRACE would reflect credentials (section
+        // 9.3.8).
         if matches!(request.method(), Method::Unknown | Method::Trace | Method::Connect) {
             return Response::plain(Status::NOT_IMPLEMENTED);
         }

@@ -1,7 +1,7 @@
 //! From a path to what is served there.
 //!
-//! Paths without parameters are found by length and bytes, in a few nanoseconds; patterns go through a radix tree
-//! (`matchit`). A path that is written out wins over a pattern that would match it too.
+//! Paths without parameters are found by length and bytes, in a few nanoseconds; patterns go through a radix
+//! tree (`matchit`). A path that is written out wins over a pattern that would match it too.
 
 /// See the module.
 pub struct Router<T> {

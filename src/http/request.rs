@@ -118,8 +118,8 @@ pub struct HeadIndex {
     pub plain_path: Option<String>,
 }
 
-/// An authority that was checked before: most requests to a server name the same one, and comparing it is a tenth of
-/// checking it again.
+/// An authority that was checked before: most requests to a server name the same one, and comparing it is a
+/// tenth of checking it again.
 #[derive(Clone, Debug)]
 pub struct KnownHost {
     bytes: [u8; KnownHost::LEN_MAX],

@@ -1,7 +1,7 @@
 //! Answers as handlers make them: a status, fields, and where the body comes from.
 //!
-//! A static answer allocates nothing. Framing (`Content-Length`, chunks, `Connection`, `Date`, `Server`) is not
-//! here: the protocol writes it, so that no handler can get it wrong.
+//! A static answer allocates nothing. Framing (`Content-Length`, chunks, `Connection`, `Date`, `Server`) is
+//! not here: the protocol writes it, so that no handler can get it wrong.
 
 use crate::base::write_queue::FileRange;
 use crate::http::Status;

@@ -1,6 +1,7 @@
 //! Seconds since 1970 as a date in UTC, for lines in logs.
 //!
-//! Pure arithmetic on the proleptic Gregorian calendar; no time zones, no leap seconds, no clock, no allocation.
+//! Pure arithmetic on the proleptic Gregorian calendar; no time zones, no leap seconds, no clock, no
+//! allocation.
 
 /// A second, taken apart. All in UTC; month and day count from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,8 @@
 //! All numbers of all reactors as text: Prometheus 0.0.4, or OpenMetrics 1.0.
 //!
-//! What tells reactors apart (load, connections, buffers) carries a `reactor` label; what users of the service see
-//! (requests, latency, closes) is summed. The two formats hold the same samples under the same names.
+//! What tells reactors apart (load, connections, buffers) carries a `reactor` label; what users of the
+//! service see (requests, latency, closes) is summed. The two formats hold the same samples under the same
+//! names.
 //! Not here: which of the two a scraper asked for, and the numbers themselves, see [`Tally`].
 
 use std::fmt::{self, Write as _};
@@ -206,7 +207,8 @@ impl Page<'_> {
         self.plain(name, "_total", total);
     }
 
-    /// Every label appears, at zero too: a rate over a series that was not there before misses its first event.
+    /// Every label appears, at zero too: a rate over a series that was not there before misses its first
+    /// event.
     fn labelled(&mut self, name: &str, help: &str, label: &str, of: impl Fn(&Tally) -> &Family) {
         self.family(name, Kind::Counter, help);
         let labels = self.tallies.first().map_or(&[][..], |tally| of(tally).labels());
@@ -216,7 +218,8 @@ impl Page<'_> {
         }
     }
 
-    /// What describes a family. Prometheus names it as its samples are; OpenMetrics leaves the suffix off, knows
+    /// What describes a family. Prometheus names it as its samples are; OpenMetrics leaves the suffix off,
+    /// knows
     /// `info`, and wants the unit told where the name ends in it.
     fn family(&mut self, name: &str, kind: Kind, help: &str) {
         let (suffix, kind) = match (self.format, kind) {
@@ -311,7 +314,8 @@ mod tests {
             && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
     }
 
-    /// Takes a sample apart by the grammar: name, optional labels in braces, one space, a number, nothing else.
+    /// Takes a sample apart by the grammar: name, optional labels in braces, one space, a number, nothing
+    /// else.
     fn sample(line: &str) -> (String, Vec<(String, String)>, f64) {
         let name_end = line.find(['{', ' ']).unwrap();
         let (name, mut rest) = line.split_at(name_end);

@@ -1,8 +1,9 @@
 //! A histogram of durations: log-linear buckets from 1 µs to 69 s, eight to each power of two.
 //!
-//! Recording is a subtraction, a count of leading zeros, a shift and three stores; any quantile read back is at most
-//! one eighth too large and never too small. A bucket is `(lower, upper]`, closed above as Prometheus' `le` is, and
-//! every [bound](Snapshot::bounds) told to Prometheus is a border between buckets: its counts are exact, not estimates.
+//! Recording is a subtraction, a count of leading zeros, a shift and three stores; any quantile read back is
+//! at most one eighth too large and never too small. A bucket is `(lower, upper]`, closed above as
+//! Prometheus' `le` is, and every [bound](Snapshot::bounds) told to Prometheus is a border between buckets:
+//! its counts are exact, not estimates.
 //! Not here: the clock.
 
 use super::{Counter, Gauge};
@@ -105,7 +106,8 @@ impl Snapshot {
 
     /// How many durations were at most each bound, exactly, for the bounds 2^10, 2^11, .. 2^36 nanoseconds.
     ///
-    /// Powers of two because those are borders of ours; a round 0.001 s would lie inside a bucket and need a guess.
+    /// Powers of two because those are borders of ours; a round 0.001 s would lie inside a bucket and need a
+    /// guess.
     pub fn bounds(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
         let mut seen = 0;
         self.buckets[..BUCKETS - 1].iter().enumerate().filter_map(move |(index, count)| {

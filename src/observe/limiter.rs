@@ -1,7 +1,8 @@
-//! How often a kind of event may be told: the first at once, then one a second with the count of those left out.
+//! How often a kind of event may be told: the first at once, then one a second with the count of those left
+//! out.
 //!
-//! Asked by any thread without a lock, and before the event is put into words: what is left out costs a look at the
-//! table and an addition. Not here: the clock, and the words.
+//! Asked by any thread without a lock, and before the event is put into words: what is left out costs a look
+//! at the table and an addition. Not here: the clock, and the words.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -47,7 +48,8 @@ impl Limiter {
     fn class(&self, name: &'static str) -> &Class {
         let (shared, own) = self.classes.split_last().expect("the table has places");
         let theirs = |class: &&Class| {
-            // Two threads may both find a place free: the name that got there first has it, the other looks on.
+            // Two threads may both find a place free: the name that got there first has it, the other looks
+            // on.
             *class.name.get_or_init(|| name) == name
         };
         own.iter().find(theirs).unwrap_or_else(|| {

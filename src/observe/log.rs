@@ -1,8 +1,8 @@
 //! Lines for people: events of the process on stderr, and a line per request where the operator wants it.
 //!
-//! Nobody who tells something waits: it goes into a bounded queue, and what does not fit is dropped and counted. One
-//! thread writes. A full disk, a reader that left or one that stopped reading costs lines, never a request, and
-//! writing resumes by itself.
+//! Nobody who tells something waits: it goes into a bounded queue, and what does not fit is dropped and
+//! counted. One thread writes. A full disk, a reader that left or one that stopped reading costs lines, never
+//! a request, and writing resumes by itself.
 //! Only the log thread touches the files: reactors may have descriptor tables of their own.
 //! Not here: the format of access lines (`gateway::access_log`).
 
@@ -121,8 +121,8 @@ impl Log {
         self.shared.level.is_some_and(|least| level <= least)
     }
 
-    /// Tells an event: one line on stderr. The first of a class at once, then at most one a second with the count of
-    /// those left out; [`Level::Info`] always.
+    /// Tells an event: one line on stderr. The first of a class at once, then at most one a second with the
+    /// count of those left out; [`Level::Info`] always.
     pub fn event(&self, level: Level, class: &'static str, text: impl fmt::Display) {
         if !self.is_told(level) {
             return;
@@ -160,8 +160,9 @@ impl Log {
         self.shared.dropped()
     }
 
-    /// Writes what is queued and ends the thread. Whether that was done within [`STOP_MAX`](Log::STOP_MAX); if not,
-    /// somebody does not read, and the thread is left behind. Hand over batches before; what comes after is dropped.
+    /// Writes what is queued and ends the thread. Whether that was done within [`STOP_MAX`](Log::STOP_MAX);
+    /// if not, somebody does not read, and the thread is left behind. Hand over batches before; what comes
+    /// after is dropped.
     pub fn stop(&self) -> bool {
         self.shared.stopped.store(true, Ordering::SeqCst);
         self.shared.wake();
@@ -195,7 +196,8 @@ impl AccessLines {
         &mut self.batch
     }
 
-    /// Gives the lines to the log thread; at the end of every turn. Never waits: without room they are dropped.
+    /// Gives the lines to the log thread; at the end of every turn. Never waits: without room they are
+    /// dropped.
     pub fn hand_over(&mut self) {
         if self.batch.is_empty() {
             return;

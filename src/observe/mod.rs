@@ -1,6 +1,7 @@
 //! Counting and telling: what happened, for people and for monitoring.
 //!
-//! Counting costs a reactor a load and a store, never a locked instruction, because every number has one writer.
+//! Counting costs a reactor a load and a store, never a locked instruction, because every number has one
+//! writer.
 //! Telling never makes a reactor wait: lines go through a bounded queue, and what does not fit is counted.
 //! Not here: what the labels mean (their owners hand them in), and who serves `/metrics` (`gateway`).
 

@@ -1,8 +1,10 @@
 //! A descriptor that takes whole lines: all of one or nothing of it, whatever the disk or the reader does.
 //!
-//! A line that was cut by a failed write is owed: its rest is written before anything else, so a log never holds two
-//! halves side by side. What cannot be written now is lost, and its lines are told to the caller, who counts.
-//! A pipe without a reader or room is left after [`PATIENCE`]; once stuck, it is only looked at, not waited for.
+//! A line that was cut by a failed write is owed: its rest is written before anything else, so a log never
+//! holds two halves side by side. What cannot be written now is lost, and its lines are told to the caller,
+//! who counts.
+//! A pipe without a reader or room is left after [`PATIENCE`]; once stuck, it is only looked at, not waited
+//! for.
 //! Not here: threads, and what the lines say.
 
 use std::fs::File;
@@ -86,7 +88,8 @@ impl Sink {
         (written, None)
     }
 
-    /// A pipe with room at all takes 4 KiB without blocking and without mixing in other writers' bytes (pipe(7)).
+    /// A pipe with room at all takes 4 KiB without blocking and without mixing in other writers' bytes
+    /// (pipe(7)).
     /// Portions end at a line end where one is near enough.
     fn portion<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
         if self.regular || bytes.len() <= PIPE_BYTES_MAX {

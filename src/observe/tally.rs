@@ -1,7 +1,7 @@
 //! The numbers of one reactor: written by its thread alone, read by anybody.
 //!
-//! One writer makes `load; add; store` as good as an atomic addition, at the price of a plain one. Readers see every
-//! number whole, never torn, though two numbers read together may be a moment apart.
+//! One writer makes `load; add; store` as good as an atomic addition, at the price of a plain one. Readers
+//! see every number whole, never torn, though two numbers read together may be a moment apart.
 //! Not here: how they are written out, see [`exposition`](super::exposition).
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -135,7 +135,8 @@ impl Answers {
     /// Counts `n` answers with this status to `methods[method]`; only the owning thread may.
     ///
     /// # Panics
-    /// If the method has no label or the status not three digits: both come from types of ours, never from a peer.
+    /// If the method has no label or the status not three digits: both come from types of ours, never from a
+    /// peer.
     #[inline]
     pub fn add(&self, method: usize, status: u16, n: u64) {
         self.counters.at(self.place(method, status)).add(n);
@@ -170,7 +171,8 @@ impl Answers {
 
 /// What one reactor counts. Its thread writes, `/metrics` reads.
 ///
-/// Invariant: no cache line of it belongs to another reactor too. 128, not 64: processors fetch lines in pairs.
+/// Invariant: no cache line of it belongs to another reactor too. 128, not 64: processors fetch lines in
+/// pairs.
 #[derive(Debug)]
 #[repr(align(128))]
 pub struct Tally {

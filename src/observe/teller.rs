@@ -1,7 +1,7 @@
 //! The log thread: takes what was queued, puts it into lines, writes them.
 //!
-//! Small batches are gathered into one write. What could not be written is counted, and told on stderr at most once a
-//! second, in one note for all. Nothing here can end the thread but being asked to.
+//! Small batches are gathered into one write. What could not be written is counted, and told on stderr at
+//! most once a second, in one note for all. Nothing here can end the thread but being asked to.
 //! Not here: the queues and who fills them, see [`log`](super::log).
 
 use std::collections::BTreeMap;

@@ -4,8 +4,8 @@ use crate::http::Status;
 
 /// A broken rule: a variant each, so that tests and metrics can name it.
 ///
-/// The connection is closed behind the answer: after a framing error nobody knows where the next request begins
-/// (RFC 9112 section 9.6).
+/// The connection is closed behind the answer: after a framing error nobody knows where the next request
+/// begins (RFC 9112 section 9.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Violation {

@@ -1,9 +1,10 @@
 //! The reactor's private descriptor table, and what must exist before it is made.
 //!
-//! Threads of a process share one table, whose every use takes a reference and whose growth stops everybody. A thread
-//! can leave it: then no system call of its counts references, and the limit on descriptors holds for it alone.
-//! What was open before stays open in both tables; what is opened after exists in one, and must never be sent to, or
-//! dropped on, another thread.
+//! Threads of a process share one table, whose every use takes a reference and whose growth stops everybody.
+//! A thread can leave it: then no system call of its counts references, and the limit on descriptors holds
+//! for it alone.
+//! What was open before stays open in both tables; what is opened after exists in one, and must never be sent
+//! to, or dropped on, another thread.
 
 use std::fs::File;
 use std::io;
@@ -13,7 +14,8 @@ use std::io;
 /// # Errors
 /// When the kernel, or a sandbox around it, forbids both ways.
 pub fn make_private() -> io::Result<()> {
-    // Closing the highest descriptor there can be closes nothing; containers allow it where they forbid `unshare`.
+    // Closing the highest descriptor there can be closes nothing; containers allow it where they forbid
+    // `unshare`.
     // SAFETY: `close_range` takes three integers; no descriptor with this number is owned by anything.
     let outcome = unsafe {
         libc::syscall(libc::SYS_close_range, libc::c_uint::MAX, libc::c_uint::MAX, libc::CLOSE_RANGE_UNSHARE)

@@ -1,10 +1,10 @@
-//! The floor on which connections are served: who is here, whose turn it is, who waits for a buffer, when each is
-//! looked at again.
+//! The floor on which connections are served: who is here, whose turn it is, who waits for a buffer, when
+//! each is looked at again.
 //!
-//! Promises: a connection stands in at most one queue; one that stands in none is watched and has a deadline in the
-//! wheel; what it was lent comes back when it rests or closes.
-//! Not here: where connections and edges come from. That is the [`Reactor`](super::Reactor) with the kernel behind it,
-//! or a simulation; so that what is simulated is what runs.
+//! Promises: a connection stands in at most one queue; one that stands in none is watched and has a deadline
+//! in the wheel; what it was lent comes back when it rests or closes.
+//! Not here: where connections and edges come from. That is the [`Reactor`](super::Reactor) with the kernel
+//! behind it, or a simulation; so that what is simulated is what runs.
 
 use std::collections::VecDeque;
 use std::io;
@@ -70,8 +70,8 @@ pub(super) struct Edge {
 
 /// See the module.
 ///
-/// Invariant: a key of a living client is in `ready` or in `thirsty`, once, exactly when its `queued` is set; the
-/// wheel has an entry exactly for those whose `armed` is set.
+/// Invariant: a key of a living client is in `ready` or in `thirsty`, once, exactly when its `queued` is set;
+/// the wheel has an entry exactly for those whose `armed` is set.
 pub(super) struct Floor<S: Stream> {
     pub clock: Clock,
     pub stamp: Stamp,
@@ -152,7 +152,8 @@ impl<S: Stream> Floor<S> {
         self.clients.len() - self.admin_clients
     }
 
-    /// Takes a connection in; its first bytes are often here, so it is driven at once. Drops it when all is full.
+    /// Takes a connection in; its first bytes are often here, so it is driven at once. Drops it when all is
+    /// full.
     pub(super) fn admit(&mut self, stream: S, site: u8) {
         let client = Client::new(stream, site, self.clock.now(), &self.limits);
         let Ok(key) = self.clients.insert(client) else { return };
@@ -319,8 +320,8 @@ impl<S: Stream> Floor<S> {
         self.arm(key);
     }
 
-    /// Registers late and rarely: a connection that is answered and closed in its first drive never is, and writability
-    /// is asked for at the first short write only.
+    /// Registers late and rarely: a connection that is answered and closed in its first drive never is, and
+    /// writability is asked for at the first short write only.
     fn watch(&mut self, key: Key<Client<S>>, watcher: &impl Watcher<S>) -> io::Result<()> {
         let Some(client) = self.clients.get_mut(key) else { return Ok(()) };
         let for_writing = client.is_blocked();
@@ -333,7 +334,8 @@ impl<S: Stream> Floor<S> {
         Ok(())
     }
 
-    /// Sees to it that the wheel looks at the connection by its deadline. A later deadline leaves the entry alone.
+    /// Sees to it that the wheel looks at the connection by its deadline. A later deadline leaves the entry
+    /// alone.
     fn arm(&mut self, key: Key<Client<S>>) {
         let Some(client) = self.clients.get_mut(key) else { return };
         if client.readiness.is_armed() && client.deadline.has_reached(client.armed_for) {
@@ -375,8 +377,8 @@ impl<S: Stream> Floor<S> {
         (turn, &mut self.clients)
     }
 
-    /// Walks everything and panics if a promise is broken; `is_lost` tells of a parked client whether it could go on
-    /// and will not be told.
+    /// Walks everything and panics if a promise is broken; `is_lost` tells of a parked client whether it
+    /// could go on and will not be told.
     #[cfg(test)]
     pub(super) fn validate(&mut self, is_lost: impl Fn(&Client<S>) -> bool) {
         self.wheel.validate();

@@ -1,8 +1,8 @@
 //! Threads that do I/O: one reactor each, which owns everything it touches.
 //!
-//! A turn is [`wait, gather, serve`](Reactor::run): causes of work only mark a connection and put its key into one
-//! ready queue; then each key is driven once. Nothing is shared between reactors but counters, the inbox and immutable
-//! gateways. The only layer that names `mio` and `socket2`.
+//! A turn is [`wait, gather, serve`](Reactor::run): causes of work only mark a connection and put its key
+//! into one ready queue; then each key is driven once. Nothing is shared between reactors but counters, the
+//! inbox and immutable gateways. The only layer that names `mio` and `socket2`.
 
 mod accept;
 mod access;
@@ -137,14 +137,14 @@ impl Reactor {
     /// When waiting for events fails for good.
     pub fn run(mut self) -> io::Result<Farewell> {
         loop {
-            self.wait()?; //                              epoll; no sleep while anything is ready; one look at the time
-            self.gather_events(); //                      mark readiness, enqueue keys; do no work yet
+            self.wait()?; //                             epoll; then one look at the time
+            self.gather_events(); //                     mark readiness, enqueue keys; do no work yet
             if let Some(farewell) = self.gather_inbox() {
                 return Ok(farewell);
             }
-            self.accept_some(); //                        bounded; new keys are enqueued, first bytes are often here
-            self.floor.serve(self.poll.registry()); //    drive each key once; the unfinished go to the back
-            self.floor.expire(self.poll.registry()); //   what came in time was served: passed deadlines are 408 or close
+            self.accept_some(); //                       bounded; first bytes are often here already
+            self.floor.serve(self.poll.registry()); //   drive each key once; the unfinished go to the back
+            self.floor.expire(self.poll.registry()); //  who came in time was served; the rest: 408 or close
             self.floor.end_turn();
         }
     }
@@ -227,19 +227,21 @@ impl Reactor {
         (is_late || self.is_drained()).then(|| self.end_drain())
     }
 
-    /// Whether a drain is complete here. Who has the admin listener stays until the others are gone, since somebody
-    /// may ask there how they are doing.
+    /// Whether a drain is complete here. Who has the admin listener stays until the others are gone, since
+    /// somebody may ask there how they are doing.
     fn is_drained(&self) -> bool {
         let may_go = self.is_last || self.listeners.is_empty();
         self.drain.is_some() && may_go && self.floor.visitors() == 0
     }
 
-    /// Takes in who waits at the main listeners, closes these, and wakes every connection so that the idle ones go.
+    /// Takes in who waits at the main listeners, closes these, and wakes every connection so that the idle
+    /// ones go.
     fn begin_drain(&mut self, ms_max: u32) {
         if self.drain.is_some() {
             return;
         }
-        // Closing a listener resets whoever waits in its queue: they were accepted by the kernel, so they are served.
+        // Closing a listener resets whoever waits in its queue: they were accepted by the kernel, so they are
+        // served.
         for listener in &mut self.listeners {
             listener.is_ready = true;
         }

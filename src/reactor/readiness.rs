@@ -1,7 +1,7 @@
 //! Edges seen and not yet used up.
 //!
-//! An edge-triggered poll tells each change once. What it told is kept here until a system call proves that it is
-//! used up: `WouldBlock`, or a read that did not fill its buffer.
+//! An edge-triggered poll tells each change once. What it told is kept here until a system call proves that
+//! it is used up: `WouldBlock`, or a read that did not fill its buffer.
 
 /// See the module. One byte, since every idle connection has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,8 +1,8 @@
 //! A request's own body on its way back to the client.
 //!
-//! A small body is gathered first, so that one that turns out malformed or too large is refused with a status and
-//! not with half an answer. A larger one is sent on as it comes: reading stops while the client does not take it
-//! back, so memory stays bounded whatever the body's length.
+//! A small body is gathered first, so that one that turns out malformed or too large is refused with a status
+//! and not with half an answer. A larger one is sent on as it comes: reading stops while the client does not
+//! take it back, so memory stays bounded whatever the body's length.
 
 use crate::base::clock::Clock;
 use crate::base::write_queue::WriteQueue;

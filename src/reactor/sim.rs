@@ -1,9 +1,9 @@
 //! The floor with everything on it, and a world around it that does its worst: simulated, seeded, repeatable.
 //!
-//! Real: `Client`, `Machine`, `Gateway`, `Pool`, `Wheel`, `Slots` and the queues between them. Made up: sockets, the
-//! poll, time. Visitors say what visitors say, well and badly; each reads its answers strictly. After each turn the
-//! floor's promises are checked. A failure tells its seed: `MYRIAPOD_SEED=... cargo test sim` repeats it,
-//! and `MYRIAPOD_SEEDS=...` plays more of them.
+//! Real: `Client`, `Machine`, `Gateway`, `Pool`, `Wheel`, `Slots` and the queues between them. Made up:
+//! sockets, the poll, time. Visitors say what visitors say, well and badly; each reads its answers strictly.
+//! After each turn the floor's promises are checked. A failure tells its seed: `MYRIAPOD_SEED=... cargo test
+//! sim` repeats it, and `MYRIAPOD_SEEDS=...` plays more of them.
 
 mod dice;
 mod reader;
@@ -260,7 +260,8 @@ fn whatever_visitors_do_the_floor_keeps_its_promises() {
     for seed in 0..number("MYRIAPOD_SEEDS").unwrap_or(0).max(SEEDS) {
         closes.iter_mut().zip(play(seed)).for_each(|(sum, count)| *sum += count);
     }
-    // A world in which some ending never comes would prove less than it says. No files are served in this one.
+    // A world in which some ending never comes would prove less than it says. No files are served in this
+    // one.
     let missing = CloseReason::LABELS.into_iter().zip(closes).filter(|(_, count)| *count == 0);
     assert_eq!(missing.collect::<Vec<_>>(), [("truncated", 0)], "of {:?}", told(closes));
 }
@@ -330,7 +331,8 @@ fn calm_limits() -> Limits {
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
-/// The last exchange of a full turn was left open: an idle connection then waited under the deadline of a write.
+/// The last exchange of a full turn was left open: an idle connection then waited under the deadline of a
+/// write.
 #[test]
 fn as_many_requests_as_one_turn_serves() {
     let limits = Limits { requests_per_turn: 3, ..calm_limits() };

@@ -1,7 +1,7 @@
 //! The socket as the driver of a connection sees it.
 //!
-//! Two implementors: the kernel's socket here, and the simulator's, which splits, delays, blocks and resets at
-//! every byte. `rustix` wraps the system calls; the one option it does not know is set here.
+//! Two implementors: the kernel's socket here, and the simulator's, which splits, delays, blocks and resets
+//! at every byte. `rustix` wraps the system calls; the one option it does not know is set here.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
@@ -95,7 +95,8 @@ impl Stream for Socket {
     }
 }
 
-/// Has the kernel hold back new connections of a listener until their first bytes have come, for a second at most.
+/// Has the kernel hold back new connections of a listener until their first bytes have come, for a second at
+/// most.
 ///
 /// # Errors
 /// What the kernel says.

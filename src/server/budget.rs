@@ -1,8 +1,8 @@
 //! How many connections this machine can hold, by arithmetic, before the first of them.
 //!
-//! Each consumer of descriptors and of memory has its line here. A [`Budget`] that exists is affordable: with every
-//! connection idle it fits, and no table of descriptors runs out. What was asked for and cannot be had is a
-//! [`Shortage`], which names the limit in the way and the command that lifts it.
+//! Each consumer of descriptors and of memory has its line here. A [`Budget`] that exists is affordable: with
+//! every connection idle it fits, and no table of descriptors runs out. What was asked for and cannot be had
+//! is a [`Shortage`], which names the limit in the way and the command that lifts it.
 //! No system calls here: the numbers come from [`Host`].
 
 use std::fmt;
@@ -23,7 +23,8 @@ pub const BUSY_EXTRA_BYTES: u64 = 4_096;
 const STDIO: u32 = 3;
 /// Two ends of the pipe that signals come through.
 const SIGNALS: u32 = 2;
-/// A reactor's epoll and its waker's eventfd. A private table starts as a copy, so it has those of all reactors.
+/// A reactor's epoll and its waker's eventfd. A private table starts as a copy, so it has those of all
+/// reactors.
 const POLLERS_PER_REACTOR: u32 = 2;
 /// Accept until full without ever meeting EMFILE, and what libraries open for a moment.
 const SPARE: u32 = 8;
@@ -31,7 +32,8 @@ const SPARE: u32 = 8;
 const FILES_PER_TABLE_MAX: u64 = 1_024;
 /// Of a small table no more than this part is kept for files.
 const FILES_PART: u64 = 8;
-/// Unless told otherwise idle connections get at most this part of memory; buffers and the page cache have the rest.
+/// Unless told otherwise idle connections get at most this part of memory; buffers and the page cache have
+/// the rest.
 const IDLE_MEMORY_PART: u64 = 2;
 /// A connection's index has 30 bits in an event's token.
 const CONNECTIONS_PER_REACTOR_MAX: u64 = (1 << 30) - 1;
@@ -122,7 +124,8 @@ pub struct Budget {
     pub bound: Bound,
     /// The limit of one table in force.
     pub descriptors_limit: u64,
-    /// How far a table is going to fill: connections and all that is reserved. Worth growing it to at the start.
+    /// How far a table is going to fill: connections and all that is reserved. Worth growing it to at the
+    /// start.
     pub descriptors_per_table: u32,
     /// What of a table is not for clients.
     pub reserved: Reserved,

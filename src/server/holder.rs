@@ -1,6 +1,7 @@
 //! Which process listens on an address, as far as `/proc` tells.
 //!
-//! A best effort, made only when a start has already failed: it reads every process's descriptors once or twice.
+//! A best effort, made only when a start has already failed: it reads every process's descriptors once or
+//! twice.
 //! Never a reason to fail by itself.
 
 use std::fmt;
@@ -85,8 +86,8 @@ fn inodes(listen: &Listen) -> Vec<u64> {
     }
 }
 
-/// The head of a table and its rows about listeners, which the kernel puts first. The rest can be a row for each of
-/// 60 000 connections, and takes seconds.
+/// The head of a table and its rows about listeners, which the kernel puts first. The rest can be a row for
+/// each of 60 000 connections, and takes seconds.
 fn listening_rows(path: &str) -> String {
     let Ok(table) = fs::File::open(path) else { return String::new() };
     let lines = BufReader::new(table).lines().map_while(Result::ok).enumerate();
@@ -166,8 +167,8 @@ mod tests {
         let (tell, hear) = mpsc::channel();
         let (done, wait) = mpsc::channel::<()>();
         let thread = thread::spawn(move || {
-            // SAFETY: the range holds no descriptor, so only the table is copied; what this thread opens afterwards
-            // it closes itself.
+            // SAFETY: the range holds no descriptor, so only the table is copied; what this thread opens
+            // afterwards it closes itself.
             let outcome = unsafe {
                 libc::syscall(libc::SYS_close_range, u32::MAX, u32::MAX, libc::CLOSE_RANGE_UNSHARE)
             };

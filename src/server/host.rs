@@ -19,7 +19,8 @@ pub struct Host {
     pub descriptors_hard: u64,
     /// Descriptors a table may have at all (`fs.nr_open`).
     pub nr_open: u64,
-    /// Memory that can be had without pressing others: the machine's, or the control group's when that is less.
+    /// Memory that can be had without pressing others: the machine's, or the control group's when that is
+    /// less.
     pub memory_available_bytes: u64,
     /// CPUs available to the process.
     pub cpus: u32,

@@ -1,7 +1,8 @@
-//! Assembly: from a configuration to running threads and back to nothing. The only layer that knows all others.
+//! Assembly: from a configuration to running threads and back to nothing. The only layer that knows all
+//! others.
 //!
-//! Either everything starts or nothing does: every reactor reports before the first client is told that the server is
-//! ready, and one that fails ends the others.
+//! Either everything starts or nothing does: every reactor reports before the first client is told that the
+//! server is ready, and one that fails ends the others.
 
 pub mod banner;
 pub mod budget;
@@ -300,8 +301,8 @@ impl<'a> Plan<'a> {
         Ok(Running { inbox, thread: Some(thread) })
     }
 
-    /// TCP listeners are opened by every reactor, and the kernel spreads clients over them. A unix socket cannot be
-    /// shared so: each belongs to one reactor. So does the admin listener.
+    /// TCP listeners are opened by every reactor, and the kernel spreads clients over them. A unix socket
+    /// cannot be shared so: each belongs to one reactor. So does the admin listener.
     fn listeners_of(&self, number: u32) -> Vec<(Listen, u8)> {
         let is_mine = |at: usize, listen: &Listen| match listen {
             Listen::Tcp(_) => true,
@@ -367,8 +368,8 @@ fn tables(config: &Config) -> Result<Tables, StartError> {
 
 type Claims = (Vec<OwnedFd>, Vec<Listen>, Option<Listen>);
 
-/// Claims every address before any is listened on, so that a second process is refused and a port chosen by the kernel
-/// is the same on every reactor. The claims are dropped when all reactors listen.
+/// Claims every address before any is listened on, so that a second process is refused and a port chosen by
+/// the kernel is the same on every reactor. The claims are dropped when all reactors listen.
 fn claim_all(config: &Config) -> Result<Claims, StartError> {
     let mut claims = Vec::new();
     let mut claim = |listen: &Listen| match listen {

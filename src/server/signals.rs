@@ -27,8 +27,8 @@ pub enum End {
     },
 }
 
-/// Takes charge of the signals that mean something here. To be called before the server is said to be ready: whoever
-/// read that may send one at once.
+/// Takes charge of the signals that mean something here. To be called before the server is said to be ready:
+/// whoever read that may send one at once.
 ///
 /// # Errors
 /// When signals cannot be watched.

@@ -1,6 +1,8 @@
-//! The page at `/` of a server that was told nothing else: what is served, the flags in use, what to try first.
+//! The page at `/` of a server that was told nothing else: what is served, the flags in use, what to try
+//! first.
 //!
-//! Written once, at the start; every value in it is escaped. It loads nothing, runs nothing, and its policy says so.
+//! Written once, at the start; every value in it is escaped. It loads nothing, runs nothing, and its policy
+//! says so.
 //! What it links to is not served here: see `server`, which puts the endpoints together.
 
 use std::net::SocketAddr;

@@ -1,8 +1,8 @@
 //! Where a body ends: by length, or chunk by chunk (RFC 9112 sections 6 and 7).
 //!
-//! A decoder names the next bytes that are body and swallows the framing around them; it never copies. Every line
-//! must end in CRLF and every size is bounded: a lone LF, a missing CRLF or an overlong size is a smuggling bug in
-//! somebody's reader (`httparse`'s own chunk reader takes all three, so it is not used).
+//! A decoder names the next bytes that are body and swallows the framing around them; it never copies. Every
+//! line must end in CRLF and every size is bounded: a lone LF, a missing CRLF or an overlong size is a
+//! smuggling bug in somebody's reader (`httparse`'s own chunk reader takes all three, so it is not used).
 
 use crate::base::buffer::ReadBuffer;
 use crate::config::Limits;
@@ -124,7 +124,8 @@ impl BodyDecoder {
         };
         let size = chunk_size(&bytes[..line_len])?;
         input.consume(line_len + 2);
-        // RFC 9112 section 7.1: the last chunk has size 0; its data is nothing, and no CRLF follows but the trailer's.
+        // RFC 9112 section 7.1: the last chunk has size 0; its data is nothing, and no CRLF follows but the
+        // trailer's.
         if size == 0 {
             self.state = State::Trailer;
             return Ok(true);
@@ -146,10 +147,12 @@ impl BodyDecoder {
         }
     }
 
-    /// RFC 9112 section 7.1.2: field lines up to an empty one. They are checked and dropped; nobody here wants them.
+    /// RFC 9112 section 7.1.2: field lines up to an empty one. They are checked and dropped; nobody here
+    /// wants them.
     fn read_trailer(&mut self, input: &mut ReadBuffer, limits: &Limits) -> Result<bool, Violation> {
         let bytes = input.unread();
-        // A buffer need not be larger than the longest head: a line that fills it would wait for room for ever.
+        // A buffer need not be larger than the longest head: a line that fills it would wait for room for
+        // ever.
         let bytes_max = TRAILER_BYTES_MAX.min(limits.head_bytes_max.saturating_sub(1));
         let Some(line_len) = line_len(bytes)? else {
             let too_long = self.extra + bytes.len() as u32 > bytes_max;
@@ -294,7 +297,8 @@ mod tests {
         }
     }
 
-    /// Digits and extension at their limits fill the line; a cut within its CRLF once made the CR one byte too many.
+    /// Digits and extension at their limits fill the line; a cut within its CRLF once made the CR one byte
+    /// too many.
     #[test]
     fn longest_size_line_cut_within_its_end() {
         let extension = "x".repeat(EXTENSION_BYTES_MAX - 1);

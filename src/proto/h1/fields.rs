@@ -27,7 +27,8 @@ enum Expectation {
 }
 
 impl Facts {
-    /// Notes a field that the protocol itself must understand. Told apart by length first: most are none of these.
+    /// Notes a field that the protocol itself must understand. Told apart by length first: most are none of
+    /// these.
     #[inline]
     pub(super) fn note(
         &mut self,
@@ -78,7 +79,8 @@ impl Facts {
         }
     }
 
-    /// RFC 9112 section 6.3, 5. The leave to accept `5, 5` is not taken: it exists only because of broken senders.
+    /// RFC 9112 section 6.3, 5. The leave to accept `5, 5` is not taken: it exists only because of broken
+    /// senders.
     fn note_length(&mut self, value: &[u8]) -> Result<(), Violation> {
         if self.length.is_some() {
             return Err(Violation::LengthTwice);
@@ -102,7 +104,8 @@ impl Facts {
         let names_chunked_last =
             codings.next_back().is_some_and(|last| last.eq_ignore_ascii_case(b"chunked"));
         let names_chunked_before = codings.any(|coding| coding.eq_ignore_ascii_case(b"chunked"));
-        // 501 only for a sound list of codings that end in chunked, or one unknown coding: all else is malformed.
+        // 501 only for a sound list of codings that end in chunked, or one unknown coding: all else is
+        // malformed.
         let is_sound = is_list && !names_chunked_before;
         if is_sound && (names_chunked_last || !value.contains(&b',')) {
             return Err(Violation::UnknownCoding);
@@ -117,7 +120,8 @@ impl Facts {
         if is_http11 && self.host.is_none() {
             return Err(Violation::HostMissing);
         }
-        // RFC 9112 section 3.2.2: the target's authority replaces the one in `Host`, which must be there all the same.
+        // RFC 9112 section 3.2.2: the target's authority replaces the one in `Host`, which must be there all
+        // the same.
         index.host = self.authority.or(self.host).unwrap_or_default();
         // RFC 9112 section 6.3, 3: whoever sends both wants two readers to disagree.
         if self.coded && self.length.is_some() {
@@ -145,7 +149,8 @@ impl Facts {
     }
 }
 
-/// Whether a name of four letters is this one, in any case; three instructions for the one field every request has.
+/// Whether a name of four letters is this one, in any case; three instructions for the one field every
+/// request has.
 #[inline]
 fn is_word(name: &[u8], word: [u8; 4]) -> bool {
     const CASE_BITS: u32 = u32::from_le_bytes([0x20; 4]);

@@ -1,16 +1,18 @@
 //! Reading a request head: where it ends, what its parts are, and how the body behind it is framed.
 //!
-//! The end of a head is the first CRLF CRLF, and only that: a lone LF is refused wherever it stands, so that the
-//! resumable scan and the splitter cannot disagree. Every rule stands here by its number, in one pass over the bytes.
+//! The end of a head is the first CRLF CRLF, and only that: a lone LF is refused wherever it stands, so that
+//! the resumable scan and the splitter cannot disagree. Every rule stands here by its number, in one pass
+//! over the bytes.
 //! However a head is cut, each byte is looked at a constant number of times.
-//! Our own and not `httparse`, which accepts lone LF and leaves Host, framing and targets to a second pass: half the
-//! instructions per head (`benches/head.rs`). `fuzz/fuzz_targets/head.rs` holds the two against each other.
+//! Our own and not `httparse`, which accepts lone LF and leaves Host, framing and targets to a second pass:
+//! half the instructions per head (`benches/head.rs`). `fuzz/fuzz_targets/head.rs` holds the two against each
+//! other.
 
 use crate::config::Limits;
 use crate::http::{FIELDS_MAX, FieldSpan, HEAD_BYTES_MAX, HeadIndex, Method, Span, Version};
 use crate::proto::Violation;
 use crate::proto::h1::fields::Facts;
-use crate::proto::h1::lexis::{Stop, TOKEN, byte_at, is_blank, line_end, run_end, value_end};
+use crate::proto::h1::lexis::{Stop, TOKEN, byte_at, is_blank, is_control, line_end, run_end, value_end};
 use crate::proto::h1::target::read_target;
 
 /// How far a head that came in parts was searched for its end.
@@ -26,8 +28,8 @@ impl HeadScan {
     pub const NEW: HeadScan = HeadScan { scanned: 0, has_line: false };
 }
 
-/// RFC 9112 section 2.2: an empty line before a request is ignored. The length of the one that `bytes` begin with,
-/// 0 when there is none; `None` when only its first half has come.
+/// RFC 9112 section 2.2: an empty line before a request is ignored. The length of the one that `bytes` begin
+/// with, 0 when there is none; `None` when only its first half has come.
 ///
 /// # Errors
 /// [`Violation::BareLineFeed`] for a line that ends in LF alone.
@@ -50,8 +52,8 @@ pub fn read(
     index: &mut HeadIndex,
     limits: &Limits,
 ) -> Result<Option<()>, Violation> {
-    // A head mostly comes whole, so the first look is the splitter's. A head in parts is searched first for what the
-    // splitter waits for: splitting it again at each part would cost its square.
+    // A head mostly comes whole, so the first look is the splitter's. A head in parts is searched first for
+    // what the splitter waits for: splitting it again at each part would cost its square.
     if scan.scanned > 0 && !reaches_end(bytes, scan)? {
         return within_limit(bytes, limits).map(|()| None);
     }
@@ -67,8 +69,8 @@ pub fn read(
     within_limit(bytes, limits).map(|()| None)
 }
 
-/// Searches on from where the last look ended, for the end of the request line, then for the end of the head: only there
-/// can the splitter come to another verdict than before.
+/// Searches on from where the last look ended, for the end of the request line, then for the end of the head:
+/// only there can the splitter come to another verdict than before.
 fn reaches_end(bytes: &[u8], scan: &mut HeadScan) -> Result<bool, Violation> {
     let from = scan.scanned as usize;
     let had_line = scan.has_line;
@@ -131,7 +133,8 @@ fn split(bytes: &[u8], index: &mut HeadIndex, limits: &Limits) -> Result<(), Sto
     Ok(facts.settle(index, limits)?)
 }
 
-/// RFC 9112 section 3: `method SP request-target SP HTTP-version CRLF`, one space each. Tells the offset behind it.
+/// RFC 9112 section 3: `method SP request-target SP HTTP-version CRLF`, one space each. Tells the offset
+/// behind it.
 #[inline]
 fn split_request_line(bytes: &[u8], index: &mut HeadIndex, facts: &mut Facts) -> Result<usize, Stop> {
     let method_end = read_method(bytes, index)?;
@@ -175,7 +178,8 @@ fn read_method(bytes: &[u8], index: &mut HeadIndex) -> Result<usize, Stop> {
     if index.method == Method::Connect { Err(Violation::ConnectRefused.into()) } else { Ok(end) }
 }
 
-/// RFC 9112 section 5: `field-name ":" OWS field-value OWS CRLF`. No space before the colon (5.1), no folding (5.2).
+/// RFC 9112 section 5: `field-name ":" OWS field-value OWS CRLF`. No space before the colon (5.1), no folding
+/// (5.2).
 /// Tells the offset behind it as well.
 #[inline]
 fn split_field_line(bytes: &[u8], at: usize) -> Result<(FieldSpan, usize), Stop> {
@@ -202,14 +206,24 @@ fn split_field_line(bytes: &[u8], at: usize) -> Result<(FieldSpan, usize), Stop>
     Ok((field, end))
 }
 
-/// What is wrong with a request line that cannot be split. Judged when all of it is here, so that the verdict does not
-/// depend on how it was cut; until then the line may grow up to the limit.
+/// What is wrong with a request line that cannot be split. The same whether all of it is here or part: a
+/// control byte is nonsense at once, the rest is judged at its end; until then the line may grow up to the limit.
 #[cold]
 fn blame_line(bytes: &[u8]) -> Stop {
-    let Some(line_len) = memchr::memchr(b'\n', bytes) else { return Stop::Partial };
-    let Some(line) = bytes[..line_len].strip_suffix(b"\r") else { return Violation::BareLineFeed.into() };
+    let line_len = memchr::memchr(b'\n', bytes);
+    let line = &bytes[..line_len.unwrap_or(bytes.len())];
+    // RFC 9112 section 2.2: a CR is the line's end or an error; it may still become the end.
+    let text = line.strip_suffix(b"\r").unwrap_or(line);
+    if text.iter().any(|byte| is_control(*byte)) {
+        return Violation::BadRequestLine.into();
+    }
+    match line_len {
+        None => return Stop::Partial,
+        Some(_) if text.len() == line.len() => return Violation::BareLineFeed.into(),
+        Some(_) => {}
+    }
     // RFC 9112 section 2.3: a well-formed version that is not one of ours is 505, not nonsense.
-    let version = line.rsplit(|byte| *byte == b' ').next().unwrap_or_default();
+    let version = text.rsplit(|byte| *byte == b' ').next().unwrap_or_default();
     let is_other = match version {
         b"HTTP/1.0" | b"HTTP/1.1" => false,
         [b'H', b'T', b'T', b'P', b'/', major, b'.', minor] => {
@@ -236,8 +250,8 @@ mod tests {
         verdict(&format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n"))
     }
 
-    /// The same verdict, however the head is cut; and the same as when it comes whole, except that what can be
-    /// refused early may be refused early.
+    /// The same verdict, however the head is cut; and the same as when it comes whole, except that what can
+    /// be refused early may be refused early.
     #[test]
     fn cutting_a_head_does_not_change_its_verdict() {
         let heads = [

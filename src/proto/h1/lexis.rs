@@ -52,8 +52,8 @@ pub(super) fn run_end(bytes: &[u8], from: usize, class: u8) -> Result<usize, Sto
     Ok(at)
 }
 
-/// Where a field value ends: at a control, but for HTAB (RFC 9110 section 5.5). Eight bytes at a time, since values are
-/// most of a head.
+/// Where a field value ends: at a control, but for HTAB (RFC 9110 section 5.5). Eight bytes at a time, since
+/// values are most of a head.
 #[inline]
 pub(super) fn value_end(bytes: &[u8], from: usize) -> Result<usize, Stop> {
     let mut at = from;
@@ -75,8 +75,9 @@ pub(super) fn value_end(bytes: &[u8], from: usize) -> Result<usize, Stop> {
     }
 }
 
+/// What no line holds but at its end, HTAB included.
 #[inline]
-fn is_control(byte: u8) -> bool {
+pub(super) fn is_control(byte: u8) -> bool {
     byte < b' ' || byte == 0x7f
 }
 

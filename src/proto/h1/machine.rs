@@ -1,8 +1,8 @@
 //! Server side of one HTTP/1 connection, as a machine over bytes.
 //!
 //! Bytes go in by [`receive`](Machine::receive), which tells what they are; answers go out by
-//! [`respond`](Machine::respond) or, piece by piece, by [`begin`](Machine::begin), [`more`](Machine::more) and
-//! [`finish`](Machine::finish). Answers leave in the order requests came; `Done, Done` always rolls on.
+//! [`respond`](Machine::respond) or, piece by piece, by [`begin`](Machine::begin), [`more`](Machine::more)
+//! and [`finish`](Machine::finish). Answers leave in the order requests came; `Done, Done` always rolls on.
 //! No sockets, no clock, no routes: see `reactor::client` and `gateway`.
 
 use crate::base::buffer::ReadBuffer;
@@ -76,8 +76,8 @@ impl Machine {
         }
     }
 
-    /// Looks at the input and tells what is next. After [`Progress::Head`], `index` describes the front of the input
-    /// and the caller consumes `index.head_len` bytes when it has read them.
+    /// Looks at the input and tells what is next. After [`Progress::Head`], `index` describes the front of
+    /// the input and the caller consumes `index.head_len` bytes when it has read them.
     ///
     /// # Errors
     /// The rule the peer broke. Only [`refuse`](Machine::refuse) may follow.
@@ -116,8 +116,8 @@ impl Machine {
         }
     }
 
-    /// Writes a whole answer. `keep`: whether the server is willing to keep the connection. Returns the bytes of
-    /// body that will be sent.
+    /// Writes a whole answer. `keep`: whether the server is willing to keep the connection. Returns the bytes
+    /// of body that will be sent.
     ///
     /// [`Body::Reflect`] has no bytes of its own: the caller gathers them, or uses [`begin`](Machine::begin).
     #[inline]
@@ -190,8 +190,8 @@ impl Machine {
         self.send = Send::Done;
     }
 
-    /// Answers a broken rule and ends the connection. `false`: an answer had begun, so all that can be done is to
-    /// cut it short, which the client sees by its framing.
+    /// Answers a broken rule and ends the connection. `false`: an answer had begun, so all that can be done
+    /// is to cut it short, which the client sees by its framing.
     pub fn refuse(&mut self, violation: Violation, stamp: &mut Stamp, out: &mut WriteQueue) -> bool {
         let may_answer = matches!(self.send, Send::Idle | Send::Awaited);
         self.recv = Recv::Done;
@@ -230,8 +230,8 @@ impl Machine {
         matches!(self.send, Send::Awaited | Send::Body(_))
     }
 
-    /// Whether the peer may be sending behind its last answer: a body that nobody read, or further requests, because the
-    /// end was not its own wish.
+    /// Whether the peer may be sending behind its last answer: a body that nobody read, or further requests,
+    /// because the end was not its own wish.
     #[must_use]
     pub fn may_be_sent_more(&self) -> bool {
         self.peer_may_send
@@ -251,7 +251,8 @@ impl Machine {
     fn roll_on(&mut self) {
         self.recv = FRESH;
         self.send = Send::Idle;
-        // What the last request was says nothing about the next one, and that may be refused before it is read.
+        // What the last request was says nothing about the next one, and that may be refused before it is
+        // read.
         self.head_only = false;
         self.version = Version::Http11;
         self.number = self.number.wrapping_add(1);
@@ -327,7 +328,8 @@ impl Machine {
     fn leave_body(&mut self) {
         let Recv::Body(body) = &self.recv else { return };
         let is_short = body.left().is_none_or(|left| left <= DISCARDED_MAX);
-        // A client that was not asked for its body may send it or not (RFC 9110 section 10.1.1): what follows is anyone's guess.
+        // A client that was not asked for its body may send it or not (RFC 9110 section 10.1.1): what follows
+        // is anyone's guess.
         self.persistent &= is_short && !self.owes_continue;
         self.peer_may_send |= !self.persistent && body.left() != Some(0);
         self.recv = match self.persistent {

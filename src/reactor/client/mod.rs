@@ -7,7 +7,8 @@
 //!                                                |
 //!  life:  Open --> Ending (what is queued goes out) --> Lingering (input is thrown away) --> Close
 //! ```
-//! Promises: [`settle`](Client::settle) is the only way out of a drive, and proves that a parked connection can wake.
+//! Promises: [`settle`](Client::settle) is the only way out of a drive, and proves that a parked connection
+//! can wake.
 //! An idle connection is this struct and nothing else; what only a busy one needs is lent to it as [`Busy`].
 //! Not here: what a request means (`gateway`), how it is written (`proto`), which key this is (`reactor`).
 
@@ -26,7 +27,8 @@ use crate::reactor::turn::{CloseReason, Step, Turn};
 
 /// See the module.
 ///
-/// Invariant: `busy` is there unless the connection is idle, lingers or is closed; `deadline` is set whenever it is parked.
+/// Invariant: `busy` is there unless the connection is idle, lingers or is closed; `deadline` is set whenever
+/// it is parked.
 pub(super) struct Client<S: Stream = Socket> {
     stream: S,
     /// When what it waits for is overdue. Moves freely; the wheel's entry is corrected when it fires.
@@ -151,10 +153,11 @@ impl<S: Stream> Client<S> {
         Some(busy)
     }
 
-    /// The one way out of a drive. Gives an idle connection's workplace back, sets the deadline, decides what comes next.
+    /// The one way out of a drive. Gives an idle connection's workplace back, sets the deadline, decides what
+    /// comes next.
     ///
-    /// A parked connection must be wakeable. Forgetting that is the classic bug of edge-triggered servers, so it is
-    /// not left to memory: it is computed here, and asserted.
+    /// A parked connection must be wakeable. Forgetting that is the classic bug of edge-triggered servers, so
+    /// it is not left to memory: it is computed here, and asserted.
     #[inline]
     fn settle(&mut self, mut busy: Box<Busy>, rest: Result<Rest, CloseReason>, turn: &mut Turn<'_>) -> Step {
         let rest = match rest {
@@ -193,7 +196,8 @@ impl<S: Stream> Client<S> {
         Step::Park
     }
 
-    /// An idle connection while the server leaves. One that never spoke may have its first request on the way.
+    /// An idle connection while the server leaves. One that never spoke may have its first request on the
+    /// way.
     fn drain(&mut self, turn: &Turn<'_>) -> Step {
         if self.wait == Wait::NextRequest {
             return Step::Close(CloseReason::Drained);

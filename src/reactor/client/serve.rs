@@ -36,7 +36,8 @@ impl<S: Stream> Client<S> {
                     Filled::End => self.end_of_input(busy),
                 },
                 Advance::Full if self.flush(busy, turn, &mut share)? == Flushed::All => {}
-                // Only `advance` may say that the share is spent: it leaves no exchange half closed behind it.
+                // Only `advance` may say that the share is spent: it leaves no exchange half closed behind
+                // it.
                 Advance::Starved | Advance::Full | Advance::Spent | Advance::Over => break,
             }
         }
@@ -57,7 +58,8 @@ impl<S: Stream> Client<S> {
             if busy.output.queued() > u64::from(turn.limits.output_bytes_high) {
                 return Advance::Full;
             }
-            // Without input it costs nothing to hear that an exchange is over, and what to wait for depends on it.
+            // Without input it costs nothing to hear that an exchange is over, and what to wait for depends
+            // on it.
             if share.requests == 0 && !busy.input.is_empty() {
                 return Advance::Spent;
             }

@@ -83,8 +83,8 @@ impl<S: Stream> Client<S> {
                 Front::Empty => return Ok(Flushed::All),
                 _ if !self.readiness.is_writable() => return Ok(Flushed::Blocked),
                 _ if share.written == 0 => return Ok(Flushed::Spent),
-                // The last bytes leave in one segment with the end of the connection, which follows at once: a packet
-                // less to send, to take in and to wake somebody for.
+                // The last bytes leave in one segment with the end of the connection, which follows at once:
+                // a packet less to send, to take in and to wake somebody for.
                 Front::Bytes { bytes, more } => (bytes.len(), self.stream.write(bytes, more || is_ending)),
                 Front::File(range) => (0, self.stream.send_file(range)),
             };
@@ -120,8 +120,9 @@ impl<S: Stream> Client<S> {
             let yields = share.is_spent() && (self.readiness.is_readable() || !busy.input.is_empty());
             return Ok(if yields { Rest::Yields } else { Rest::Waits });
         };
-        // Closing over unread input makes the kernel send a reset, which can destroy the answer on its way (RFC 9112
-        // section 9.6). Who was refused may still be sending, and so may who was answered before the body was read.
+        // Closing over unread input makes the kernel send a reset, which can destroy the answer on its way
+        // (RFC 9112 section 9.6). Who was refused may still be sending, and so may who was answered before
+        // the body was read.
         let may_have_more =
             self.readiness.is_readable() || !busy.input.is_empty() || busy.machine.may_be_sent_more();
         let is_refused = matches!(reason, CloseReason::Refused | CloseReason::ReadTimeout);

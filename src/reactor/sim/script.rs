@@ -121,7 +121,8 @@ impl Script {
     /// A body for whom nobody wants one: read over when it is short, else the end of the connection.
     fn unwanted(&mut self, dice: &mut Dice, body: &[u8]) {
         let is_chunked = dice.one_in(2);
-        // A chunked body's length is known only when it has come; what is just over the limit may go either way.
+        // A chunked body's length is known only when it has come; what is just over the limit may go either
+        // way.
         if is_chunked && body.len() > 60_000 {
             return;
         }

@@ -95,7 +95,8 @@ impl Wire {
         }
     }
 
-    /// Bytes for a closed socket are answered with a reset, which destroys what the visitor has not taken yet.
+    /// Bytes for a closed socket are answered with a reset, which destroys what the visitor has not taken
+    /// yet.
     fn arrive_late(&mut self) {
         if !self.transit.is_empty() {
             self.transit.clear();

@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Everything CI runs, in order, stopping at the first failure: format, lints, tests, docs, conformance.
+# Usage: scripts/check.sh. H1SUITE names the conformance runner; without it and beside no ../shared that step is skipped.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+step() { printf '\n== %s\n' "$*"; }
+
+step format
+cargo fmt --all --check
+
+step lints
+cargo clippy --workspace --all-targets --quiet -- -D warnings
+
+step docs
+RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
+
+step scripts
+for script in scripts/*.sh scripts/faults/*.sh .ci/run; do bash -n "$script"; done
+python3 - scripts/*.py scripts/faults/*.py <<'PYTHON'
+import ast, pathlib, sys
+for name in sys.argv[1:]:
+    ast.parse(pathlib.Path(name).read_text(), name)
+PYTHON
+
+step conformance
+bash scripts/conformance.sh
+
+step tests
+cargo test --workspace

@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# Runs the HTTP/1.1 conformance suite against the release binary: twice, since slow peers are given up only under short
+# timeouts. Every case must pass. Usage: scripts/conformance.sh. H1SUITE names the runner.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+suite=${H1SUITE:-../shared/h1suite/run.py}
+if [[ ! -f $suite ]]; then
+    echo "skipped: no conformance runner at $suite; set H1SUITE to its run.py"
+    exit 0
+fi
+
+cargo build --release --quiet --bin myriapod
+binary="${CARGO_TARGET_DIR:-target}/release/myriapod"
+work=$(mktemp -d)
+pid=
+trap 'if [[ -n $pid ]]; then kill "$pid" 2>/dev/null || true; fi; rm -rf "$work"' EXIT
+
+mkdir -p "$work/root/static"
+for _ in {1..100}; do echo 'The quick brown fox jumps over the lazy dog.'; done >"$work/root/static/hello.txt"
+ln -s /etc/passwd "$work/root/static/link"
+
+# serve FLAG... : starts the server on a port of the kernel's choice and leaves it in $port.
+serve() {
+    "$binary" "$work/root" --listen 127.0.0.1:0 --endpoints all --max-body 1m "$@" 2>"$work/stderr" &
+    pid=$!
+    port=
+    for _ in {1..100}; do
+        port=$(grep -oE 'http://127\.0\.0\.1:[0-9]+' "$work/stderr" | head -n 1 | grep -oE '[0-9]+$' || true)
+        [[ -n $port ]] && return
+        sleep 0.05
+    done
+    cat "$work/stderr" >&2
+    return 1
+}
+
+# judge OPTION... : runs the suite and fails unless every case passed, the SHOULD ones too.
+judge() {
+    python3 "$suite" --port "$port" --static-path /static/hello.txt --echo-path /echo --symlink-path /static/link \
+        --max-body 1048576 --pid "$pid" --json "$work/out.json" "$@"
+    python3 -c 'import json, sys
+table = json.load(open(sys.argv[1]))["table"]
+sys.exit(sum(row["fail"] + row["error"] for row in table.values()) > 0)' "$work/out.json"
+    kill "$pid"
+    wait "$pid"
+    pid=
+}
+
+serve
+judge
+serve --head-timeout 2s --body-timeout 2s --idle-timeout 3s --write-timeout 2s
+judge --slow-limit 8
