@@ -207,7 +207,7 @@ fn split_field_line(bytes: &[u8], at: usize) -> Result<(FieldSpan, usize), Stop>
 }
 
 /// What is wrong with a request line that cannot be split. The same whether all of it is here or part: a
-/// control byte is nonsense at once, the rest is judged at its end; until then the line may grow up to the limit.
+/// control byte is nonsense at once, the rest is judged at its end; until then the line may grow.
 #[cold]
 fn blame_line(bytes: &[u8]) -> Stop {
     let line_len = memchr::memchr(b'\n', bytes);
