@@ -77,6 +77,14 @@ struct Flags {
     #[arg(default_value = "65535")]
     backlog: Option<OsString>,
 
+    /// Accept a client when its first bytes have come
+    ///
+    /// The kernel holds on to connections that say nothing for about a second (TCP_DEFER_ACCEPT), which halves the cost
+    /// of a client with a single request. Off: every connection is accepted at once.
+    #[arg(long, env = "MYRIAPOD_DEFER_ACCEPT", value_name = "on|off", help_heading = "Listening")]
+    #[arg(default_value = "on")]
+    defer_accept: Option<OsString>,
+
     /// Reactor threads; auto: one per available CPU
     ///
     /// Available to the process, that is, by affinity and CPU quota. May exceed the number of CPUs.
@@ -228,6 +236,7 @@ fn raw(flags: Flags, matches: &ArgMatches) -> Raw {
         listen: placed(matches, "listen", flags.listen),
         admin: written("admin", flags.admin),
         backlog: written("backlog", flags.backlog),
+        defer_accept: written("defer_accept", flags.defer_accept),
         endpoints: written("endpoints", flags.endpoints),
         server_header: written("server_header", flags.server_header),
         reactors: written("reactors", flags.reactors),

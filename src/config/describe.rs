@@ -72,6 +72,7 @@ impl Fixed {
             set("listen", listen.join(",")),
             Setting { name: "admin", value: self.admin.as_ref().map(ToString::to_string) },
             set("backlog", self.backlog),
+            set("defer-accept", if self.defers_accept { "on" } else { "off" }),
             Setting { name: "root", value: self.root.as_ref().map(|root| root.display().to_string()) },
             set("endpoints", self.endpoints),
             set("server-header", server_name_text(self.server_name.as_deref())),

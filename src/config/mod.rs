@@ -39,6 +39,8 @@ pub struct Fixed {
     pub pin: Pin,
     /// The length of each listener's accept queue.
     pub backlog: u32,
+    /// Whether the kernel holds a new connection back until its first bytes have come.
+    pub defers_accept: bool,
     /// How many clients at once, over all reactors; `None`: as many as the descriptor limit can hold.
     pub connections_max: Option<u32>,
     /// Whether reactors get descriptor tables of their own.
@@ -71,6 +73,7 @@ impl Default for Fixed {
             pin: Pin::Auto,
             // The kernel cuts it down to net.core.somaxconn.
             backlog: 65_535,
+            defers_accept: true,
             connections_max: None,
             descriptor_table: DescriptorTable::Auto,
             root: None,

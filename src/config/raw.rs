@@ -90,6 +90,8 @@ pub struct Raw {
     pub admin: Option<Written>,
     /// `--backlog`
     pub backlog: Option<Written>,
+    /// `--defer-accept`
+    pub defer_accept: Option<Written>,
     /// `--endpoints`
     pub endpoints: Option<Written>,
     /// `--server-header`

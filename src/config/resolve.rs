@@ -116,6 +116,7 @@ impl Mistakes {
         let formats = |text: &str| choose(values::ACCESS_FORMATS, text);
         let levels = |text: &str| choose(values::LOG_LEVELS, text);
         let backlog = |text: &str| count(text, BACKLOG_MAX);
+        let switch = |text: &str| choose(values::SWITCH, text);
         let log = |text: &OsStr| values::access_log(Path::new(text));
         Fixed {
             admin: self.admin(&raw.admin, &listen),
@@ -124,6 +125,9 @@ impl Mistakes {
                 .flatten(),
             pin: self.text("pin", &raw.pin, values::pin).unwrap_or(usual.pin),
             backlog: self.text("backlog", &raw.backlog, backlog).unwrap_or(usual.backlog),
+            defers_accept: self
+                .text("defer-accept", &raw.defer_accept, switch)
+                .unwrap_or(usual.defers_accept),
             connections_max: self
                 .text("max-connections", &raw.max_connections, |text| auto_or_count(text, CONNECTIONS_MAX))
                 .flatten(),
@@ -354,6 +358,7 @@ mod tests {
             listen: vec![Written::flag("1"), Written::flag("unix:a")],
             admin: flag("2"),
             backlog: flag("3"),
+            defer_accept: flag("off"),
             endpoints: flag("none"),
             server_header: flag("off"),
             reactors: flag("4"),
@@ -381,6 +386,7 @@ mod tests {
                 reactors: Some(4),
                 pin: Pin::List(vec![0, 1]),
                 backlog: 3,
+                defers_accept: false,
                 connections_max: Some(5),
                 descriptor_table: DescriptorTable::Shared,
                 root: Some(PathBuf::from("/")),

@@ -26,6 +26,8 @@ pub(super) const TABLES: &Words<DescriptorTable> = &[
     ("private", DescriptorTable::Private),
     ("shared", DescriptorTable::Shared),
 ];
+/// `--defer-accept`
+pub(super) const SWITCH: &Words<bool> = &[("on", true), ("off", false)];
 /// `--access-log-format`
 pub(super) const ACCESS_FORMATS: &Words<AccessFormat> =
     &[("combined", AccessFormat::Combined), ("json", AccessFormat::Json)];

@@ -26,7 +26,7 @@ use std::time::Duration;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Registry};
 
-pub use accept::claim;
+pub use accept::{Manner, claim};
 pub use floor::Means;
 pub use inbox::{Inbox, Notice};
 pub use turn::CloseReason;
@@ -122,9 +122,9 @@ impl Reactor {
     ///
     /// # Errors
     /// What the kernel says.
-    pub fn listen(&mut self, listen: &Listen, backlog: u32, site: u8) -> io::Result<()> {
+    pub fn listen(&mut self, listen: &Listen, manner: Manner, site: u8) -> io::Result<()> {
         let number = self.listeners.len() as u32;
-        let listener = Listener::open(listen, backlog, site, number)?;
+        let listener = Listener::open(listen, manner, site, number)?;
         let token = Source::<()>::Listener(number).token();
         self.poll.registry().register(&mut SourceFd(&listener.as_raw_fd()), token, Interest::READABLE)?;
         self.listeners.push(listener);

@@ -1,7 +1,7 @@
 //! The socket as the driver of a connection sees it.
 //!
 //! Two implementors: the kernel's socket here, and the simulator's, which splits, delays, blocks and resets at
-//! every byte. `rustix` wraps the system calls, so nothing here is `unsafe`.
+//! every byte. `rustix` wraps the system calls; the one option it does not know is set here.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
@@ -93,4 +93,18 @@ impl Stream for Socket {
         // A peer of a unix socket has no address; the word is nginx's.
         address.map_or_else(|| "unix:".to_owned(), |address| address.ip().to_string())
     }
+}
+
+/// Has the kernel hold back new connections of a listener until their first bytes have come, for a second at most.
+///
+/// # Errors
+/// What the kernel says.
+pub(super) fn defer_accept(listener: &impl AsRawFd) -> io::Result<()> {
+    let seconds: libc::c_int = 1;
+    let (value, size) = ((&raw const seconds).cast(), size_of_val(&seconds) as libc::socklen_t);
+    // SAFETY: `value` points at `size` bytes that live through the call, which copies them.
+    let outcome = unsafe {
+        libc::setsockopt(listener.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, value, size)
+    };
+    if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

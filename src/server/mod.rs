@@ -29,7 +29,8 @@ use crate::observe::Tally;
 use crate::observe::log::{AccessTarget, Level, Log};
 use crate::proto::Violation;
 use crate::reactor::{
-    self, CloseReason, Farewell, Inbox, Means, Notice, Reactor, SITE_ADMIN, SITE_MAIN, Setup, descriptors,
+    self, CloseReason, Farewell, Inbox, Manner, Means, Notice, Reactor, SITE_ADMIN, SITE_MAIN, Setup,
+    descriptors,
 };
 use crate::server::banner::Banner;
 use crate::server::budget::{Budget, Tables};
@@ -280,7 +281,7 @@ impl<'a> Plan<'a> {
             is_private: self.budget.tables == Tables::Private,
             descriptors: self.budget.descriptors_per_table,
             listen: self.listeners_of(number),
-            backlog: self.config.fixed.backlog,
+            manner: Manner { backlog: self.config.fixed.backlog, defers: self.config.fixed.defers_accept },
         };
         let thread = thread::Builder::new()
             .name(format!("reactor-{number}"))
@@ -319,7 +320,7 @@ struct Place {
     is_private: bool,
     descriptors: u32,
     listen: Vec<(Listen, u8)>,
-    backlog: u32,
+    manner: Manner,
 }
 
 impl Place {
@@ -334,7 +335,9 @@ impl Place {
         }
         let mut reactor = Reactor::new(setup);
         for (listen, site) in &self.listen {
-            reactor.listen(listen, self.backlog, *site).map_err(|error| explain_bind(listen, error))?;
+            // An operator's connection is taken at once: it may be the last one there are descriptors for.
+            let manner = Manner { defers: self.manner.defers && *site == SITE_MAIN, ..self.manner };
+            reactor.listen(listen, manner, *site).map_err(|error| explain_bind(listen, error))?;
         }
         Ok(reactor)
     }

@@ -31,7 +31,7 @@ pub struct Machine {
     head_only: bool,
     version: Version,
     owes_continue: bool,
-    left_body: bool,
+    peer_may_send: bool,
 }
 
 #[derive(Debug)]
@@ -72,7 +72,7 @@ impl Machine {
             head_only: false,
             version: Version::Http11,
             owes_continue: false,
-            left_body: false,
+            peer_may_send: false,
         }
     }
 
@@ -128,7 +128,7 @@ impl Machine {
         stamp: &mut Stamp,
         out: &mut WriteQueue,
     ) -> u64 {
-        self.persistent &= keep;
+        self.settle_persistence(keep);
         self.leave_body();
         if let (Some(fields), Body::Static(body)) = (response.fields.as_fixed(), &response.body)
             && self.is_plain_exchange()
@@ -230,10 +230,11 @@ impl Machine {
         matches!(self.send, Send::Awaited | Send::Body(_))
     }
 
-    /// Whether the last answer was given over a body that may still be coming.
+    /// Whether the peer may be sending behind its last answer: a body that nobody read, or further requests, because the
+    /// end was not its own wish.
     #[must_use]
-    pub fn has_left_body(&self) -> bool {
-        self.left_body
+    pub fn may_be_sent_more(&self) -> bool {
+        self.peer_may_send
     }
 
     /// Of the exchange now open, or to come next; never reused on this connection.
@@ -311,7 +312,7 @@ impl Machine {
                     input.consume(count);
                 }
                 Piece::Bytes(_) => {
-                    self.left_body = true;
+                    self.peer_may_send = true;
                     self.persistent = false;
                     self.recv = Recv::Done;
                 }
@@ -328,11 +329,17 @@ impl Machine {
         let is_short = body.left().is_none_or(|left| left <= DISCARDED_MAX);
         // A client that was not asked for its body may send it or not (RFC 9110 section 10.1.1): what follows is anyone's guess.
         self.persistent &= is_short && !self.owes_continue;
-        self.left_body = !self.persistent && body.left() != Some(0);
+        self.peer_may_send |= !self.persistent && body.left() != Some(0);
         self.recv = match self.persistent {
             true => Recv::Unwanted { body: *body, patience: DISCARDED_MAX },
             false => Recv::Done,
         };
+    }
+
+    #[inline]
+    fn settle_persistence(&mut self, keep: bool) {
+        self.peer_may_send |= self.persistent && !keep;
+        self.persistent &= keep;
     }
 
     #[inline]
@@ -345,7 +352,7 @@ impl Machine {
         stamp: &Stamp,
         out: &mut WriteQueue,
     ) {
-        self.persistent &= keep;
+        self.settle_persistence(keep);
         let connection = match (self.persistent, self.version) {
             (true, Version::Http11) => Connection::Stays,
             (true, Version::Http10) => Connection::StaysSaid,

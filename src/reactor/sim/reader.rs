@@ -24,8 +24,10 @@ pub(super) struct Leave {
     pub to_end: bool,
     /// The client is so slow that it may be given up on.
     pub to_give_up: bool,
-    /// What was on its way may be lost.
+    /// What was on its way may be lost to a reset.
     pub to_cut: bool,
+    /// An answer may end in its middle, without a reset.
+    pub to_break: bool,
 }
 
 impl Reader {
@@ -47,14 +49,15 @@ impl Reader {
         Ok(())
     }
 
-    /// The server has closed.
-    pub(super) fn end(&mut self, leave: Leave, was_polite: bool) -> Result<(), String> {
+    /// The server has closed; `was_reset`: and not in the way that lets everything arrive.
+    pub(super) fn end(&mut self, leave: Leave, was_reset: bool) -> Result<(), String> {
         let may_break = self.expected.front().is_some_and(|expected| expected.may_break);
-        if !self.got.is_empty() && !leave.to_cut && !leave.to_give_up && !may_break {
+        let is_whole = self.got.is_empty();
+        if !(is_whole || was_reset || leave.to_break || leave.to_give_up || may_break) {
             return Err(format!("cut short: {}", self.got.escape_ascii()));
         }
         let may_end = self.is_over || may_break || leave.to_end || leave.to_give_up || leave.to_cut;
-        if was_polite && !self.expected.is_empty() && !may_end {
+        if !self.expected.is_empty() && !may_end {
             let next = self.expected.front().map(|expected| (expected.status, expected.body.len()));
             return Err(format!("{} answers never came, next {next:?}", self.expected.len()));
         }

@@ -24,6 +24,8 @@ pub(super) enum Manner {
     NeverReads,
     /// Breaks off at some point.
     Resets,
+    /// Stops sending at some point, and reads on.
+    Leaves,
 }
 
 pub(super) struct Visitor {
@@ -40,16 +42,17 @@ pub(super) struct Visitor {
 
 impl Visitor {
     pub(super) fn new(dice: &mut Dice, leave: Leave) -> Visitor {
-        use Manner::{Drips, HalfCloses, NeverReads, Polite, Resets, Stays};
-        let manner =
-            *dice.pick(&[Polite, Polite, Polite, Polite, HalfCloses, Stays, Drips, NeverReads, Resets]);
+        use Manner::{Drips, HalfCloses, Leaves, NeverReads, Polite, Resets, Stays};
+        let manner = *dice
+            .pick(&[Polite, Polite, Polite, Polite, HalfCloses, Stays, Drips, NeverReads, Resets, Leaves]);
         let is_tight = dice.one_in(3);
         let script = Script::new(dice, is_tight || manner == Drips);
-        let is_slow = matches!(manner, Drips | NeverReads | Resets);
+        let is_slow = matches!(manner, Drips | NeverReads | Resets | Leaves);
         let leave = Leave {
             to_give_up: leave.to_give_up || is_slow,
             to_cut: leave.to_cut || is_slow,
             to_end: leave.to_end || is_slow,
+            to_break: leave.to_break,
         };
         Visitor {
             wire: Rc::new(RefCell::new(Wire::new(dice.fork(), is_tight))),
@@ -81,6 +84,9 @@ impl Visitor {
             self.wire.borrow_mut().break_off();
             self.is_gone = true;
             return true;
+        }
+        if self.manner == Manner::Leaves && self.dice.one_in(10) {
+            self.say.clear();
         }
         if self.manner == Manner::Drips && now_ms < self.next_ms {
             return false;
@@ -116,7 +122,7 @@ impl Visitor {
             None => {
                 let is_done = self.reader.is_done();
                 wire.fin_in_transit = match self.manner {
-                    Manner::HalfCloses => true,
+                    Manner::HalfCloses | Manner::Leaves => true,
                     Manner::Polite | Manner::Drips => is_done,
                     Manner::Stays | Manner::NeverReads | Manner::Resets => false,
                 };
@@ -141,8 +147,7 @@ impl Visitor {
             if wire.was_cut && !self.leave.to_cut {
                 return Err(String::from("the close destroyed an answer on its way"));
             }
-            // Those who stay were shown out; the others came to hear their answers.
-            self.reader.end(self.leave, true)?;
+            self.reader.end(self.leave, wire.was_reset)?;
             drop(wire);
             self.go();
             return Ok(true);

@@ -35,6 +35,8 @@ pub(super) struct Wire {
     pub closed: bool,
     /// The floor's close destroyed what the visitor had not taken yet.
     pub was_cut: bool,
+    /// The floor's close was a reset.
+    pub was_reset: bool,
     resets_on_close: bool,
     watched: Option<(Key<Client<Socket>>, bool)>,
     /// An edge was not told yet.
@@ -60,6 +62,7 @@ impl Wire {
             write_closed: false,
             closed: false,
             was_cut: false,
+            was_reset: false,
             resets_on_close: false,
             watched: None,
             pending: false,
@@ -101,6 +104,7 @@ impl Wire {
     }
 
     fn cut(&mut self) {
+        self.was_reset = true;
         self.was_cut |= !self.outbox.is_empty();
         self.outbox.clear();
     }

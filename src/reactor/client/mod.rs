@@ -1,0 +1,267 @@
+//! One downstream connection: driven ([`serve`]), its bytes moved ([`transfer`]), settled (here).
+//!
+//! ```text
+//!            +---------------------------- Again: its share of the turn is used up
+//!            v                                   |
+//!  ready -> drive: advance <-> fill, flush -> settle -> Park: a reason to wake, a deadline
+//!                                                |
+//!  life:  Open --> Ending (what is queued goes out) --> Lingering (input is thrown away) --> Close
+//! ```
+//! Promises: [`settle`](Client::settle) is the only way out of a drive, and proves that a parked connection can wake.
+//! An idle connection is this struct and nothing else; what only a busy one needs is lent to it as [`Busy`].
+//! Not here: what a request means (`gateway`), how it is written (`proto`), which key this is (`reactor`).
+
+mod busy;
+mod serve;
+mod transfer;
+
+pub(super) use busy::Busy;
+
+use crate::base::clock::Tick;
+use crate::config::Limits;
+use crate::proto::{Violation, Wait};
+use crate::reactor::readiness::Readiness;
+use crate::reactor::stream::{Socket, Stream};
+use crate::reactor::turn::{CloseReason, Step, Turn};
+
+/// See the module.
+///
+/// Invariant: `busy` is there unless the connection is idle, lingers or is closed; `deadline` is set whenever it is parked.
+pub(super) struct Client<S: Stream = Socket> {
+    stream: S,
+    /// When what it waits for is overdue. Moves freely; the wheel's entry is corrected when it fires.
+    pub deadline: Tick,
+    /// When the wheel will look at it, if it is armed.
+    pub armed_for: Tick,
+    /// Requests answered, which is the number of the exchange to come.
+    number: u32,
+    wait: Wait,
+    life: Life,
+    /// Which kind of listener it came by, hence which gateway answers.
+    site: u8,
+    pub readiness: Readiness,
+    busy: Option<Box<Busy>>,
+}
+
+// 15 000 or a million of these lie idle: one cache line with its generation and its links in the wheel.
+const _: () = assert!(size_of::<Client>() <= 40);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Life {
+    /// Requests are served.
+    Open,
+    /// What is queued goes out, then it is over for that reason.
+    Ending(CloseReason),
+    /// All was said; input is thrown away until the peer has read it and goes (RFC 9112 section 9.6).
+    Lingering(CloseReason),
+}
+
+/// Where a drive ended, when the connection goes on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Rest {
+    /// It waits for something to happen.
+    Waits,
+    /// It could go on at once; others have their turn first.
+    Yields,
+}
+
+impl<S: Stream> Client<S> {
+    pub(super) fn new(stream: S, site: u8, now: Tick, limits: &Limits) -> Client<S> {
+        Client {
+            stream,
+            deadline: now.after_ms(limits.head_ms_max),
+            armed_for: now,
+            number: 0,
+            wait: Wait::Head,
+            life: Life::Open,
+            site,
+            readiness: Readiness::FRESH,
+            busy: None,
+        }
+    }
+
+    pub(super) fn stream(&self) -> &S {
+        &self.stream
+    }
+
+    pub(super) fn site(&self) -> u8 {
+        self.site
+    }
+
+    /// Whether it waits for the kernel to take more output.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.wait == Wait::Drain && !self.readiness.is_writable()
+    }
+
+    /// Whether it holds a workplace that it does not need.
+    #[cfg(test)]
+    pub(super) fn hoards(&self) -> bool {
+        self.life == Life::Open && self.busy.as_deref().is_some_and(Busy::is_idle)
+    }
+
+    /// Whether it holds a workplace.
+    #[cfg(test)]
+    pub(super) fn is_lent(&self) -> bool {
+        self.busy.is_some()
+    }
+
+    /// Does what can be done now.
+    pub(super) fn drive(&mut self, turn: &mut Turn<'_>) -> Step {
+        let Some(mut busy) = self.busy.take().or_else(|| turn.lend(self.number)) else {
+            return Step::Thirsty;
+        };
+        let rest = self.work(&mut busy, turn);
+        if busy.answered > 0 {
+            let ns = turn.clock.precise_ns().saturating_sub(turn.clock.now_ns());
+            turn.tally.latency.record(ns, std::mem::take(&mut busy.answered));
+        }
+        self.settle(busy, rest, turn)
+    }
+
+    /// Its deadline has passed. `None`: it was moved meanwhile, or enough bytes moved to earn another span.
+    pub(super) fn expire(&mut self, turn: &mut Turn<'_>) -> Option<Step> {
+        if !turn.clock.now().has_reached(self.deadline) || self.earns_another_span(turn) {
+            return None;
+        }
+        let is_untouched = self.busy.is_none();
+        Some(match self.wait {
+            Wait::NextRequest => Step::Close(CloseReason::IdleTimeout),
+            // nginx and others say nothing to a client that never spoke.
+            Wait::Head if is_untouched => Step::Close(CloseReason::ReadTimeout),
+            Wait::Head => self.give_up(Violation::HeadTimeout, turn),
+            Wait::Body => self.give_up(Violation::BodyTimeout, turn),
+            Wait::Drain => {
+                self.stream.reset_on_close();
+                Step::Close(CloseReason::WriteTimeout)
+            }
+            Wait::Linger => Step::Close(self.ending_reason()),
+        })
+    }
+
+    /// The end of a drain: whatever it is doing, it is over.
+    pub(super) fn cut(&mut self) -> CloseReason {
+        self.stream.reset_on_close();
+        CloseReason::DrainCut
+    }
+
+    /// Gives its workplace back, when the connection is taken apart.
+    pub(super) fn dismantle(&mut self) -> Option<Box<Busy>> {
+        let mut busy = self.busy.take()?;
+        busy.wipe();
+        Some(busy)
+    }
+
+    /// The one way out of a drive. Gives an idle connection's workplace back, sets the deadline, decides what comes next.
+    ///
+    /// A parked connection must be wakeable. Forgetting that is the classic bug of edge-triggered servers, so it is
+    /// not left to memory: it is computed here, and asserted.
+    #[inline]
+    fn settle(&mut self, mut busy: Box<Busy>, rest: Result<Rest, CloseReason>, turn: &mut Turn<'_>) -> Step {
+        let rest = match rest {
+            Ok(rest) => rest,
+            Err(reason) => {
+                busy.wipe();
+                turn.pool.give_back(busy);
+                return Step::Close(reason);
+            }
+        };
+        let wait = self.waits_for(&busy);
+        let number = busy.machine.number();
+        if (wait, number) != (self.wait, self.number) {
+            self.deadline = turn.clock.now().after_ms(span_ms(wait, turn.limits));
+            busy.moved = 0;
+        }
+        (self.wait, self.number) = (wait, number);
+
+        let is_idle = self.life == Life::Open && busy.is_idle();
+        if is_idle {
+            turn.pool.give_back(busy);
+        } else if wait == Wait::Linger {
+            // What comes now is thrown away, so nothing needs to be kept for it.
+            busy.wipe();
+            turn.pool.give_back(busy);
+        } else {
+            self.busy = Some(busy);
+        }
+        if rest == Rest::Yields {
+            return Step::Again;
+        }
+        if turn.draining && is_idle {
+            return self.drain(turn);
+        }
+        self.check_wakeable();
+        Step::Park
+    }
+
+    /// An idle connection while the server leaves. One that never spoke may have its first request on the way.
+    fn drain(&mut self, turn: &Turn<'_>) -> Step {
+        if self.wait == Wait::NextRequest {
+            return Step::Close(CloseReason::Drained);
+        }
+        let soon = turn.clock.now().after_ms(FIRST_REQUEST_GRACE_MS);
+        if self.deadline.has_reached(soon) {
+            self.deadline = soon;
+        }
+        Step::Park
+    }
+
+    fn waits_for(&self, busy: &Busy) -> Wait {
+        match (self.life, busy.machine.wait(!busy.input.is_empty())) {
+            (Life::Lingering(_), _) => Wait::Linger,
+            _ if !busy.output.is_empty() => Wait::Drain,
+            // RFC 9112 leaves it open; the first request has the head's deadline, counted from the accept.
+            (_, Wait::NextRequest) if busy.machine.number() == 0 => Wait::Head,
+            (_, wait) => wait,
+        }
+    }
+
+    fn check_wakeable(&self) {
+        debug_assert!(
+            if self.wait == Wait::Drain {
+                !self.readiness.is_writable()
+            } else {
+                !self.readiness.is_readable()
+            },
+            "parked with work to do: {:?} {:?} {:?}",
+            self.wait,
+            self.life,
+            self.readiness
+        );
+    }
+
+    /// A wait for bytes is renewed as long as they keep up the least rate.
+    fn earns_another_span(&mut self, turn: &Turn<'_>) -> bool {
+        let Some(busy) = self.busy.as_deref_mut() else { return false };
+        if !matches!(self.wait, Wait::Body | Wait::Drain) {
+            return false;
+        }
+        let span_ms = span_ms(self.wait, turn.limits);
+        let least = Limits::RATE_BYTES_PER_SECOND_MIN * u64::from(span_ms) / 1_000;
+        if busy.moved < least.max(1) {
+            return false;
+        }
+        busy.moved = 0;
+        self.deadline = turn.clock.now().after_ms(span_ms);
+        true
+    }
+
+    fn ending_reason(&self) -> CloseReason {
+        match self.life {
+            Life::Ending(reason) | Life::Lingering(reason) => reason,
+            Life::Open => CloseReason::Finished,
+        }
+    }
+}
+
+/// How long a first request is waited for while the server leaves, in milliseconds.
+const FIRST_REQUEST_GRACE_MS: u32 = 500;
+
+fn span_ms(wait: Wait, limits: &Limits) -> u32 {
+    match wait {
+        Wait::NextRequest => limits.idle_ms_max,
+        Wait::Head => limits.head_ms_max,
+        Wait::Body => limits.body_ms_max,
+        Wait::Drain => limits.write_ms_max,
+        Wait::Linger => limits.linger_ms_max,
+    }
+}

@@ -1,0 +1,149 @@
+//! From input to answers: parse, decide, answer, refuse.
+
+use super::busy::{Busy, Share};
+use super::transfer::{Filled, Flushed};
+use super::{Client, Life, Rest};
+use crate::http::{Body, Framing, Method, Request};
+use crate::observe::log::Level;
+use crate::proto::{Progress, Violation};
+use crate::reactor::stream::Stream;
+use crate::reactor::turn::{CloseReason, Step, Turn};
+
+/// How far the input could be worked off.
+#[derive(PartialEq, Eq)]
+enum Advance {
+    /// All of it; more may be in the socket.
+    Starved,
+    /// As far as the output has room.
+    Full,
+    /// As far as this turn's share goes.
+    Spent,
+    /// To the end of the connection.
+    Over,
+}
+
+impl<S: Stream> Client<S> {
+    pub(super) fn work(&mut self, busy: &mut Busy, turn: &mut Turn<'_>) -> Result<Rest, CloseReason> {
+        let mut share = Share::of(turn.limits);
+        if let Life::Lingering(reason) = self.life {
+            return self.linger(reason, busy, turn, &mut share);
+        }
+        loop {
+            match self.advance(busy, turn, &mut share) {
+                Advance::Starved if share.bytes > 0 => match self.fill(busy, turn, &mut share)? {
+                    Filled::Bytes => {}
+                    Filled::Nothing => break,
+                    Filled::End => self.end_of_input(busy),
+                },
+                Advance::Full if self.flush(busy, turn, &mut share)? == Flushed::All => {}
+                // Only `advance` may say that the share is spent: it leaves no exchange half closed behind it.
+                Advance::Starved | Advance::Full | Advance::Spent | Advance::Over => break,
+            }
+        }
+        match self.flush(busy, turn, &mut share)? {
+            Flushed::All => self.part_or_rest(busy, turn, &mut share),
+            Flushed::Blocked => Ok(Rest::Waits),
+            Flushed::Spent => Ok(Rest::Yields),
+        }
+    }
+
+    /// Works off the input: parse, decide, answer, pass a piece of body on.
+    #[inline]
+    fn advance(&mut self, busy: &mut Busy, turn: &mut Turn<'_>, share: &mut Share) -> Advance {
+        if self.life != Life::Open {
+            return Advance::Over;
+        }
+        loop {
+            if busy.output.queued() > u64::from(turn.limits.output_bytes_high) {
+                return Advance::Full;
+            }
+            // Without input it costs nothing to hear that an exchange is over, and what to wait for depends on it.
+            if share.requests == 0 && !busy.input.is_empty() {
+                return Advance::Spent;
+            }
+            match busy.machine.receive(&mut busy.input, turn.index, turn.limits) {
+                Ok(Progress::Starved | Progress::Waiting) => return Advance::Starved,
+                Ok(Progress::Head) => {
+                    share.requests -= 1;
+                    self.answer(busy, turn);
+                }
+                Ok(Progress::Body(count)) => {
+                    busy.reflection.piece(
+                        &busy.input.unread()[..count],
+                        &mut busy.machine,
+                        &mut busy.output,
+                        turn,
+                    );
+                    busy.input.consume(count);
+                }
+                Ok(Progress::Whole) => {
+                    busy.reflection.whole(&mut busy.machine, &mut busy.output, turn);
+                }
+                Ok(Progress::Over) => {
+                    self.life = Life::Ending(CloseReason::Finished);
+                    return Advance::Over;
+                }
+                Err(violation) => {
+                    self.refuse(violation, busy, turn);
+                    return Advance::Over;
+                }
+            }
+        }
+    }
+
+    /// A head is complete: decide and answer, or begin to send its body back.
+    #[inline]
+    fn answer(&mut self, busy: &mut Busy, turn: &mut Turn<'_>) {
+        let request = Request::new(turn.index, busy.input.unread());
+        let response = turn.gateways[usize::from(self.site)].answer(&request);
+        let keep = !turn.draining && busy.machine.number() + 1 < turn.limits.requests_max;
+        let head_len = usize::from(turn.index.head_len);
+
+        if matches!(response.body, Body::Reflect) && request.framing() != Framing::None {
+            busy.reflection.open(response, &request, keep, &self.stream, turn.clock, turn.access.is_some());
+            busy.machine.ask_for_body(&mut busy.output);
+        } else {
+            let status = response.status;
+            let sent = busy.machine.respond(response, keep, turn.stamp, &mut busy.output);
+            turn.tally.answers.add(request.method() as usize, status.code(), 1);
+            busy.answered += 1;
+            if let Some(access) = &mut turn.access {
+                access.write(&request, status, sent, &self.stream, turn.clock, turn.stamp);
+            }
+        }
+        busy.input.consume(head_len);
+    }
+
+    /// The peer broke a rule: say which, if an answer can still be said, and end.
+    #[cold]
+    fn refuse(&mut self, violation: Violation, busy: &mut Busy, turn: &mut Turn<'_>) {
+        turn.tally.violations.add(violation as usize, 1);
+        if busy.machine.refuse(violation, turn.stamp, &mut busy.output) {
+            turn.tally.answers.add(Method::Unknown as usize, violation.status().code(), 1);
+            if let Some(access) = &mut turn.access {
+                access.write_refusal(violation, &busy.reflection, &self.stream, turn.stamp);
+            }
+        }
+        if turn.log.is_told(Level::Debug) {
+            let (peer, label, status) = (self.stream.peer(), violation.label(), violation.status());
+            turn.log.event(Level::Debug, "refused", format_args!("{peer}: {label}, answered {status}"));
+        }
+        busy.reflection.clear();
+        self.life = Life::Ending(CloseReason::Refused);
+    }
+
+    /// A deadline of the peer's has passed: 408, if an answer can still be said.
+    pub(super) fn give_up(&mut self, violation: Violation, turn: &mut Turn<'_>) -> Step {
+        let Some(mut busy) = self.busy.take() else { return Step::Close(CloseReason::ReadTimeout) };
+        self.refuse(violation, &mut busy, turn);
+        self.life = Life::Ending(CloseReason::ReadTimeout);
+        let rest = self.work(&mut busy, turn);
+        self.settle(busy, rest, turn)
+    }
+
+    /// The peer will send no more. What it has sent was answered; what it began to send will never be whole.
+    fn end_of_input(&mut self, busy: &Busy) {
+        let is_clean = busy.machine.is_between_requests() && busy.input.is_empty();
+        self.life = Life::Ending(if is_clean { CloseReason::PeerClosed } else { CloseReason::PeerCut });
+    }
+}
