@@ -1,9 +1,11 @@
 //! A client that sends raw bytes and reads answers strictly: what is not exactly right fails the test.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
 
 use super::PATIENCE;
 
@@ -61,6 +63,18 @@ impl Client {
             stream.set_nodelay(true)?;
         }
         Ok(client)
+    }
+
+    /// With a small receive buffer. It must be set before connecting: a window that shrinks makes the kernel drop what is
+    /// on its way, acknowledgements included.
+    pub fn that_takes_little(address: &str) -> Client {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.set_recv_buffer_size(32 * 1024).expect("small");
+        let address: SocketAddr = address.parse().expect("an address");
+        socket.connect(&address.into()).expect("connected");
+        let client = Client { wire: Wire::Tcp(socket.into()), unread: Vec::new() };
+        client.wait_at_most(PATIENCE);
+        client
     }
 
     /// One GET on a connection of its own.
