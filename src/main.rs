@@ -41,11 +41,11 @@ fn main() -> ExitCode {
 
 /// Runs the server until it is told to end; the exit line says what became of its connections.
 fn serve(config: &Config) -> ExitCode {
-    let server = match Server::start(config) {
+    let mut server = match Server::start(config) {
         Ok(server) => server,
         Err(error) => return refuse(iter::once(error), FAILED),
     };
-    let signals = match signals::watch() {
+    let signals = match signals::watch(&mut server) {
         Ok(signals) => signals,
         Err(error) => return refuse(iter::once(error), FAILED),
     };

@@ -6,6 +6,8 @@ pub mod access_log;
 pub mod handler;
 pub mod route;
 
+use std::panic::{self, AssertUnwindSafe};
+
 use crate::gateway::handler::Handler;
 use crate::gateway::handler::files::Files;
 use crate::gateway::route::Router;
@@ -49,10 +51,21 @@ impl Gateway {
         self
     }
 
-    /// The answer to a request, made here and now.
-    #[must_use]
+    /// The answer to a request, made here and now. `Err`: the handler panicked; its request is answered
+    /// 500, and nobody else's is touched.
+    ///
+    /// # Errors
+    /// The answer to give instead.
     #[inline]
-    pub fn answer(&self, request: &Request<'_>) -> Response {
+    pub fn answer(&self, request: &Request<'_>) -> Result<Response, Response> {
+        // A handler is shared by all requests and must stand a panic of one of them: what it keeps is its
+        // own to guard, as with any value behind a lock.
+        panic::catch_unwind(AssertUnwindSafe(|| self.decide(request)))
+            .map_err(|_| Response::plain(Status::INTERNAL_SERVER_ERROR))
+    }
+
+    #[inline]
+    fn decide(&self, request: &Request<'_>) -> Response {
         // RFC 9110 section 9.1: what nobody here knows is 501. TRACE would reflect credentials (section
         // 9.3.8).
         if matches!(request.method(), Method::Unknown | Method::Trace | Method::Connect) {
@@ -92,4 +105,44 @@ fn allowed(status: Status, methods: MethodSet) -> Response {
 fn fresh(content_type: &str, body: Vec<u8>) -> Response {
     let fields = Fields::fixed("Cache-Control: no-store\r\n").with("Content-Type", content_type);
     Response { status: Status::OK, fields, body: Body::Owned(body) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::{HeadIndex, Span};
+
+    fn status(gateway: &Gateway, method: Method, path: &str) -> Result<Status, Status> {
+        let mut index = HeadIndex::default();
+        (index.method, index.path) = (method, Span::new(0, path.len()));
+        let answer = gateway.answer(&Request::new(&index, path.as_bytes()));
+        answer.map(|answer| answer.status).map_err(|answer| answer.status)
+    }
+
+    struct Panics;
+
+    impl Handler for Panics {
+        fn handle(&self, _: &Request<'_>) -> Response {
+            panic!("as it was told to");
+        }
+    }
+
+    #[test]
+    fn methods_are_refused_by_who_knows_them() {
+        let gateway = Gateway::new().with("/a", handler::Plaintext);
+        assert_eq!(status(&gateway, Method::Get, "/a"), Ok(Status::OK));
+        assert_eq!(status(&gateway, Method::Post, "/a"), Ok(Status::METHOD_NOT_ALLOWED));
+        assert_eq!(status(&gateway, Method::Options, "/a"), Ok(Status::NO_CONTENT));
+        assert_eq!(status(&gateway, Method::Options, "*"), Ok(Status::NO_CONTENT));
+        assert_eq!(status(&gateway, Method::Trace, "/a"), Ok(Status::NOT_IMPLEMENTED));
+        assert_eq!(status(&gateway, Method::Unknown, "/b"), Ok(Status::NOT_IMPLEMENTED));
+        assert_eq!(status(&gateway, Method::Get, "/b"), Ok(Status::NOT_FOUND));
+    }
+
+    #[test]
+    fn a_panic_costs_one_request() {
+        let gateway = Gateway::new().with("/panics", Panics).with("/a", handler::Plaintext);
+        assert_eq!(status(&gateway, Method::Get, "/panics"), Err(Status::INTERNAL_SERVER_ERROR));
+        assert_eq!(status(&gateway, Method::Get, "/a"), Ok(Status::OK));
+    }
 }

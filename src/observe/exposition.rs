@@ -121,6 +121,7 @@ impl Page<'_> {
             &tally.violations
         });
         self.sum("myriapod_bytes_received", "Bytes read from clients.", |tally| tally.bytes_in.value());
+        self.sum("myriapod_handler_panics", "Handlers that panicked.", |tally| tally.panics.value());
         self.sum("myriapod_bytes_sent", "Bytes written to clients.", |tally| tally.bytes_out.value());
     }
 

@@ -188,6 +188,8 @@ pub struct Tally {
     pub bytes_in: Counter,
     /// Bytes written to clients.
     pub bytes_out: Counter,
+    /// Handlers that panicked.
+    pub panics: Counter,
     /// Turns of the loop.
     pub turns: Counter,
     /// Events the kernel reported, over all turns.
@@ -229,6 +231,7 @@ impl Tally {
             accept_pauses: Counter::default(),
             bytes_in: Counter::default(),
             bytes_out: Counter::default(),
+            panics: Counter::default(),
             turns: Counter::default(),
             events: Counter::default(),
             busy_ns: Counter::default(),

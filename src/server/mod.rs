@@ -13,7 +13,9 @@ pub mod signals;
 pub mod start_error;
 mod topology;
 
+use std::io;
 use std::os::fd::OwnedFd;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
@@ -46,11 +48,13 @@ pub struct Server {
     drain_ms_max: u32,
     banner: String,
     listen: Vec<Listen>,
+    /// Rings when a reactor breaks.
+    alarm: Option<mpsc::Receiver<()>>,
 }
 
 struct Running {
     inbox: Arc<Inbox>,
-    thread: Option<JoinHandle<std::io::Result<Farewell>>>,
+    thread: Option<JoinHandle<io::Result<Farewell>>>,
 }
 
 /// The labels of [`Method::ALL`], for metrics.
@@ -92,7 +96,8 @@ impl Server {
 
         let (claims, listen, admin) = claim_all(config)?;
         let plan = Plan::new(config, budget, listen, admin)?;
-        let reactors = plan.launch()?;
+        let (bell, alarm) = mpsc::channel();
+        let reactors = plan.launch(&bell)?;
         drop(claims);
 
         let banner = Banner {
@@ -112,6 +117,7 @@ impl Server {
             log: plan.log,
             drain_ms_max: config.fixed.drain_ms_max,
             listen: plan.listen,
+            alarm: Some(alarm),
         })
     }
 
@@ -133,6 +139,12 @@ impl Server {
         &self.log
     }
 
+    /// What tells, once, that a reactor broke instead of ending: time to drain the others. For the first
+    /// who asks.
+    pub fn alarm(&mut self) -> Option<mpsc::Receiver<()>> {
+        self.alarm.take()
+    }
+
     /// Begins to drain: no new connections, requests under way are answered, idle connections close.
     pub fn drain(&self) {
         self.lifecycle.drain();
@@ -146,7 +158,7 @@ impl Server {
     ///
     /// # Errors
     /// When a reactor broke instead of ending.
-    pub fn join(mut self) -> std::io::Result<Farewell> {
+    pub fn join(mut self) -> io::Result<Farewell> {
         let mut sum = Farewell::default();
         // The first one has the admin listener, so it is waited for last, and told so.
         for (number, running) in self.reactors.iter_mut().enumerate().rev() {
@@ -154,8 +166,7 @@ impl Server {
             if number == 0 {
                 let _ = running.inbox.notify(Notice::Last);
             }
-            let farewell =
-                thread.join().unwrap_or_else(|_| Err(std::io::Error::other("a reactor panicked")))?;
+            let farewell = thread.join().unwrap_or_else(|_| Err(io::Error::other("a reactor panicked")))?;
             sum.drained += farewell.drained;
             sum.cut += farewell.cut;
         }
@@ -229,11 +240,11 @@ impl<'a> Plan<'a> {
     }
 
     /// Starts every reactor and waits until all of them listen.
-    fn launch(&self) -> Result<Vec<Running>, StartError> {
+    fn launch(&self, bell: &mpsc::Sender<()>) -> Result<Vec<Running>, StartError> {
         let (report, reports) = mpsc::channel();
         let mut reactors = Vec::new();
         for number in 0..self.budget.reactors {
-            match self.launch_one(number, report.clone()) {
+            match self.launch_one(number, report.clone(), bell.clone()) {
                 Ok(running) => reactors.push(running),
                 Err(error) => return Err(stop_all(reactors, error)),
             }
@@ -241,10 +252,7 @@ impl<'a> Plan<'a> {
         drop(report);
         for _ in 0..reactors.len() {
             let outcome = reports.recv().unwrap_or_else(|_| {
-                Err(StartError::System {
-                    attempt: "start a reactor",
-                    error: std::io::Error::other("it panicked"),
-                })
+                Err(StartError::System { attempt: "start a reactor", error: io::Error::other("it panicked") })
             });
             if let Err(error) = outcome {
                 return Err(stop_all(reactors, error));
@@ -257,7 +265,9 @@ impl<'a> Plan<'a> {
         &self,
         number: u32,
         report: mpsc::Sender<Result<(), StartError>>,
+        bell: mpsc::Sender<()>,
     ) -> Result<Running, StartError> {
+        let log = self.log.clone();
         let system = |attempt| move |error| StartError::System { attempt, error };
         let poll = Poll::new().map_err(system("create an epoll"))?;
         let inbox = Arc::new(Inbox::new(&poll).map_err(system("create an eventfd"))?);
@@ -290,7 +300,7 @@ impl<'a> Plan<'a> {
                 Ok(reactor) => {
                     let _ = report.send(Ok(()));
                     drop(report);
-                    reactor.run()
+                    watched(|| reactor.run(), number, &log, &bell)
                 }
                 Err(error) => {
                     let _ = report.send(Err(error));
@@ -344,6 +354,28 @@ impl Place {
     }
 }
 
+/// Runs a reactor to its end. One that breaks, which is a bug of ours, must not leave the process half
+/// alive in silence: it says so and rings.
+fn watched(
+    run: impl FnOnce() -> io::Result<Farewell>,
+    number: u32,
+    log: &Log,
+    bell: &mpsc::Sender<()>,
+) -> io::Result<Farewell> {
+    let outcome = panic::catch_unwind(AssertUnwindSafe(run));
+    let outcome = outcome.unwrap_or_else(|_| Err(io::Error::other("a panic")));
+    outcome.map_err(|error| {
+        log.event(
+            Level::Error,
+            "reactor",
+            format_args!("reactor {number} broke ({error}); the others drain"),
+        );
+        // Nobody listens when the server is going down already.
+        let _ = bell.send(());
+        io::Error::other(format!("reactor {number} broke: {error}"))
+    })
+}
+
 fn stop_all(reactors: Vec<Running>, error: StartError) -> StartError {
     for mut running in reactors {
         let _ = running.inbox.notify(Notice::Stop);
@@ -361,7 +393,7 @@ fn tables(config: &Config) -> Result<Tables, StartError> {
         DescriptorTable::Auto => Ok(Tables::Shared),
         DescriptorTable::Private => match descriptors::can_be_private() {
             true => Ok(Tables::Private),
-            false => Err(StartError::PrivateTable { error: std::io::ErrorKind::PermissionDenied.into() }),
+            false => Err(StartError::PrivateTable { error: io::ErrorKind::PermissionDenied.into() }),
         },
     }
 }
@@ -408,4 +440,20 @@ fn open_log(config: &Config) -> Result<Log, StartError> {
         LogLevel::Debug => Level::Debug,
     };
     Log::start(level, target).map_err(|error| StartError::System { attempt: "start the log", error })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reactor_that_breaks_rings_and_one_that_ends_does_not() {
+        let (bell, alarm) = mpsc::channel();
+        assert!(watched(|| Ok(Farewell::default()), 0, &Log::silent(), &bell).is_ok());
+        assert!(alarm.try_recv().is_err());
+        assert!(watched(|| panic!("as it was told to"), 0, &Log::silent(), &bell).is_err());
+        assert!(alarm.try_recv().is_ok());
+        assert!(watched(|| Err(io::ErrorKind::Other.into()), 0, &Log::silent(), &bell).is_err());
+        assert!(alarm.try_recv().is_ok());
+    }
 }

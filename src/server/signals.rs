@@ -32,11 +32,14 @@ pub enum End {
 ///
 /// # Errors
 /// When signals cannot be watched.
-pub fn watch() -> io::Result<Signals> {
-    Signals::new([SIGTERM, SIGINT, SIGUSR1])
+pub fn watch(server: &mut Server) -> io::Result<Signals> {
+    let signals = Signals::new([SIGTERM, SIGINT, SIGUSR1])?;
+    watch_reactors(server)?;
+    Ok(signals)
 }
 
 /// Serves until SIGTERM or SIGINT, then drains; a second one ends at once. SIGUSR1 opens the access log anew.
+/// A reactor that breaks drains the others too: better to be started again than to serve with half of them.
 ///
 /// # Errors
 /// When a reactor broke.
@@ -65,4 +68,15 @@ pub fn serve_until_signal(server: Server, mut signals: Signals) -> io::Result<En
     let farewell = joiner.join().unwrap_or_else(|_| Err(io::Error::other("a thread panicked")))?;
     log.stop();
     Ok(End::Drained { farewell, ms: began.elapsed().as_millis() as u64 })
+}
+
+/// Turns the alarm into the signal that the operator would send.
+fn watch_reactors(server: &mut Server) -> io::Result<()> {
+    let Some(alarm) = server.alarm() else { return Ok(()) };
+    std::thread::Builder::new().name("alarm".to_owned()).spawn(move || {
+        if alarm.recv().is_ok() {
+            let _ = signal_hook::low_level::raise(SIGTERM);
+        }
+    })?;
+    Ok(())
 }

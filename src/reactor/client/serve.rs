@@ -97,7 +97,16 @@ impl<S: Stream> Client<S> {
     #[inline]
     fn answer(&mut self, busy: &mut Busy, turn: &mut Turn<'_>) {
         let request = Request::new(turn.index, busy.input.unread());
-        let response = turn.gateways[usize::from(self.site)].answer(&request);
+        let response = turn.gateways[usize::from(self.site)].answer(&request).unwrap_or_else(|answer| {
+            turn.tally.panics.add(1);
+            let line = String::from_utf8_lossy(request.line());
+            turn.log.event(
+                Level::Error,
+                "panic",
+                format_args!("the handler of {line:?} panicked; answered 500"),
+            );
+            answer
+        });
         let keep = !turn.draining && busy.machine.number() + 1 < turn.limits.requests_max;
         let head_len = usize::from(turn.index.head_len);
 
