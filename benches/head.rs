@@ -1,8 +1,10 @@
-//! What does reading a head cost, and what would `httparse` charge for less?
+//! What does reading a head cost, and how far is that from `httparse`, which does less?
 //!
-//! `httparse` splits lines and stops there; ours also refuses lone LF, checks Host, target and framing, and says how
-//! the body is delimited. Both get scratch space that is not cleared between heads. `parts` is the same head as it comes
-//! in pieces of 100 bytes, each looked at when it comes: `httparse` has no memory and starts anew.
+//! `httparse` splits lines and stops there, with vector instructions where the machine has them; ours also refuses lone
+//! LF, checks Host, target and framing, and says how the body is delimited. So `httparse` is a mark to aim at, not what a
+//! server on top of it would pay. Both get scratch space that is not cleared between heads, and ours knows the host from
+//! the head before, as in a reactor. In parts, the same head comes 100 bytes at a time and is looked at each time:
+//! `httparse` has no memory and starts anew.
 
 mod common;
 
