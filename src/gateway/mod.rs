@@ -113,8 +113,7 @@ mod tests {
     use crate::http::{HeadIndex, Span};
 
     fn status(gateway: &Gateway, method: Method, path: &str) -> Result<Status, Status> {
-        let mut index = HeadIndex::default();
-        (index.method, index.path) = (method, Span::new(0, path.len()));
+        let index = HeadIndex { method, path: Span::new(0, path.len()), ..HeadIndex::default() };
         let answer = gateway.answer(&Request::new(&index, path.as_bytes()));
         answer.map(|answer| answer.status).map_err(|answer| answer.status)
     }

@@ -150,9 +150,7 @@ mod tests {
     }
 
     fn answer(gateway: &Gateway, method: Method, path: &str) -> Response {
-        let mut index = HeadIndex::default();
-        index.method = method;
-        index.path = Span::new(0, path.len());
+        let index = HeadIndex { method, path: Span::new(0, path.len()), ..HeadIndex::default() };
         gateway.answer(&Request::new(&index, path.as_bytes())).expect("no panic")
     }
 
