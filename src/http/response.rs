@@ -114,15 +114,11 @@ impl Response {
 
     /// A short plain text that says only what the status says, for errors. Never carries internal text.
     #[must_use]
-    pub fn plain(status: Status) -> Response {
+    pub const fn plain(status: Status) -> Response {
         if status.is_bodiless() {
             return Response::empty(status);
         }
-        Response {
-            status,
-            fields: Fields::fixed("Content-Type: text/plain; charset=utf-8\r\n"),
-            body: Body::Owned(format!("{status}\n").into_bytes()),
-        }
+        Response::fixed(status, "Content-Type: text/plain; charset=utf-8\r\n", status.text().as_bytes())
     }
 
     /// Adds a field line; see [`Fields::push`].
@@ -146,7 +142,7 @@ mod tests {
     #[test]
     fn a_plain_answer_tells_its_status_and_nothing_else() {
         let response = Response::plain(Status::NOT_FOUND);
-        assert!(matches!(response.body, Body::Owned(text) if text == b"404 Not Found\n"));
+        assert!(matches!(response.body, Body::Static(b"404 Not Found\n")));
         assert!(Response::plain(Status::NO_CONTENT).body.is_empty());
     }
 }

@@ -84,36 +84,43 @@ impl Status {
         Status::VERSION_NOT_SUPPORTED,
     ];
 
-    /// The standard reason phrase; empty for a code that is not in [`Status::ALL`].
+    /// Number and reason phrase as a line of text, `404 Not Found\n`: the body of a short answer, and
+    /// what the status line says.
     #[must_use]
-    pub const fn reason(self) -> &'static str {
+    pub const fn text(self) -> &'static str {
         match self.0 {
-            100 => "Continue",
-            200 => "OK",
-            201 => "Created",
-            204 => "No Content",
-            206 => "Partial Content",
-            301 => "Moved Permanently",
-            304 => "Not Modified",
-            308 => "Permanent Redirect",
-            400 => "Bad Request",
-            403 => "Forbidden",
-            404 => "Not Found",
-            405 => "Method Not Allowed",
-            408 => "Request Timeout",
-            412 => "Precondition Failed",
-            413 => "Content Too Large",
-            414 => "URI Too Long",
-            416 => "Range Not Satisfiable",
-            417 => "Expectation Failed",
-            431 => "Request Header Fields Too Large",
-            500 => "Internal Server Error",
-            501 => "Not Implemented",
-            503 => "Service Unavailable",
-            504 => "Gateway Timeout",
-            505 => "HTTP Version Not Supported",
+            100 => "100 Continue\n",
+            200 => "200 OK\n",
+            201 => "201 Created\n",
+            204 => "204 No Content\n",
+            206 => "206 Partial Content\n",
+            301 => "301 Moved Permanently\n",
+            304 => "304 Not Modified\n",
+            308 => "308 Permanent Redirect\n",
+            400 => "400 Bad Request\n",
+            403 => "403 Forbidden\n",
+            404 => "404 Not Found\n",
+            405 => "405 Method Not Allowed\n",
+            408 => "408 Request Timeout\n",
+            412 => "412 Precondition Failed\n",
+            413 => "413 Content Too Large\n",
+            414 => "414 URI Too Long\n",
+            416 => "416 Range Not Satisfiable\n",
+            417 => "417 Expectation Failed\n",
+            431 => "431 Request Header Fields Too Large\n",
+            500 => "500 Internal Server Error\n",
+            501 => "501 Not Implemented\n",
+            503 => "503 Service Unavailable\n",
+            504 => "504 Gateway Timeout\n",
+            505 => "505 HTTP Version Not Supported\n",
             _ => "",
         }
+    }
+
+    /// The standard reason phrase.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        self.text().get(4..).unwrap_or_default().trim_end()
     }
 
     /// The number.
@@ -137,7 +144,7 @@ impl Status {
 
 impl fmt::Display for Status {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{} {}", self.0, self.reason())
+        out.write_str(self.text().trim_end())
     }
 }
 
@@ -154,8 +161,9 @@ mod tests {
     #[test]
     fn every_status_has_a_reason_and_three_digits() {
         for status in Status::ALL {
-            assert!(!status.reason().is_empty());
             assert!((100..600).contains(&status.code()));
+            assert!(!status.reason().is_empty());
+            assert_eq!(status.text(), format!("{} {}\n", status.code(), status.reason()));
         }
     }
 

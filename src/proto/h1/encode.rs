@@ -143,9 +143,7 @@ pub fn head(
 
 fn status_line(out: &mut Vec<u8>, status: Status) {
     out.extend_from_slice(b"HTTP/1.1 ");
-    out.extend_from_slice(itoa::Buffer::new().format(status.code()).as_bytes());
-    out.push(b' ');
-    out.extend_from_slice(status.reason().as_bytes());
+    out.extend_from_slice(status.text().trim_end().as_bytes());
     out.extend_from_slice(b"\r\n");
 }
 

@@ -34,22 +34,27 @@ pub(super) fn byte_at(bytes: &[u8], at: usize) -> Result<u8, Stop> {
 /// The offset behind the CRLF that must stand at `at`.
 #[inline]
 pub(super) fn line_end(bytes: &[u8], at: usize) -> Result<usize, Stop> {
-    match &bytes[at..] {
-        [b'\r', b'\n', ..] => Ok(at + 2),
-        [b'\r'] => Err(Stop::Partial),
-        [b'\n', ..] => Err(Violation::BareLineFeed.into()),
-        _ => Err(Violation::BadField.into()),
+    match bytes.get(at..at + 2) {
+        Some(b"\r\n") => Ok(at + 2),
+        _ => Err(no_line_end(&bytes[at..])),
+    }
+}
+
+#[cold]
+fn no_line_end(bytes: &[u8]) -> Stop {
+    match bytes {
+        [] | [b'\r'] => Stop::Partial,
+        [b'\n', ..] => Violation::BareLineFeed.into(),
+        _ => Violation::BadField.into(),
     }
 }
 
 /// Where the run of bytes of that class that begins at `from` ends, at a byte that is there.
 #[inline]
 pub(super) fn run_end(bytes: &[u8], from: usize, class: u8) -> Result<usize, Stop> {
-    let mut at = from;
-    while CLASSES[usize::from(byte_at(bytes, at)?)] & class != 0 {
-        at += 1;
-    }
-    Ok(at)
+    let rest = bytes.get(from..).unwrap_or_default();
+    let len = rest.iter().position(|byte| CLASSES[usize::from(*byte)] & class == 0);
+    len.map(|len| from + len).ok_or(Stop::Partial)
 }
 
 /// Where a field value ends: at a control, but for HTAB (RFC 9110 section 5.5). Eight bytes at a time, since
