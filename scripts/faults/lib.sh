@@ -10,6 +10,9 @@ trap finish EXIT
 
 finish() {
     [[ -z $pid ]] || kill -KILL "$pid" 2>/dev/null || true
+    # Clients in the background would hold the caller's pipe open.
+    local job
+    for job in $(jobs -p); do kill -KILL "$job" 2>/dev/null || true; done
     rm -rf "$work"
 }
 

@@ -119,7 +119,8 @@ def halfopen(address, count, ready, over):
         client.sendall(parts[number % len(parts)])
         clients.append(client)
     open(ready, "w").close()
-    while True:
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
         try:
             open(over).close()
             return
