@@ -94,10 +94,15 @@ fn what_is_not_done_in_time_is_cut() {
 fn a_second_signal_ends_at_once() {
     let mut server = Server::start(&[]);
     let _slow = slow_client(&server);
+    // Both within a blink are one wish: `timeout` signals a process and its group.
+    server.signal(Signal::TERM);
     server.signal(Signal::TERM);
     eventually("it drains", || Client::get(&server.admin, "/readyz").status == 503);
     let began = Instant::now();
-    server.signal(Signal::TERM);
+    eventually("it ends", || {
+        server.signal(Signal::TERM);
+        server.has_exited()
+    });
     let status = server.wait();
     assert!(began.elapsed() < Duration::from_secs(1));
     assert_eq!(status.code(), Some(143));

@@ -71,10 +71,15 @@ impl Gateway {
         if matches!(request.method(), Method::Unknown | Method::Trace | Method::Connect) {
             return Response::plain(Status::NOT_IMPLEMENTED);
         }
+        let endpoint = self.router.find(request.path_bytes());
         if let Some(answer) = self.files.as_ref().and_then(|files| files.answer(request)) {
-            return answer;
+            // A file for which there is no descriptor left need not exist: an endpoint of that name, as for health,
+            // answers without one.
+            if answer.status != Status::SERVICE_UNAVAILABLE || endpoint.is_none() {
+                return answer;
+            }
         }
-        match self.router.find(request.path_bytes()) {
+        match endpoint {
             Some(endpoint) => endpoint.answer(request),
             // RFC 9110 section 9.3.7: `*` asks about the server as a whole.
             None if request.path_bytes() == b"*" => allowed(Status::NO_CONTENT, MethodSet::READ),

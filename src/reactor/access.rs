@@ -7,7 +7,6 @@ use crate::http::{Request, Status};
 use crate::observe::log::AccessLines;
 use crate::proto::Violation;
 use crate::proto::h1::Stamp;
-use crate::reactor::reflection::Reflection;
 use crate::reactor::stream::Stream;
 
 /// A reactor's hand on the access log.
@@ -85,16 +84,19 @@ impl Access {
         });
     }
 
-    /// A request that broke a rule; perhaps before anything of it was understood.
+    /// A request that broke a rule; perhaps before anything of it was understood, so its line is what `bytes` begin
+    /// with.
     pub(super) fn write_refusal<S: Stream>(
         &mut self,
         violation: Violation,
-        reflection: &Reflection,
+        bytes: &[u8],
+        note: &AccessNote,
         stream: &S,
         stamp: &Stamp,
     ) {
-        let entry = reflection.note.entry(violation.status(), stamp);
-        self.put(&Entry { peer: &stream.peer(), ..entry });
+        let entry = note.entry(violation.status(), stamp);
+        let request_line = if entry.request_line.is_empty() { first_line(bytes) } else { entry.request_line };
+        self.put(&Entry { peer: &stream.peer(), request_line, ..entry });
     }
 
     fn put(&mut self, entry: &Entry<'_>) {
@@ -116,4 +118,12 @@ impl AccessNote {
             duration_us: 0,
         }
     }
+}
+
+/// Of a line that was not understood, as much as helps to recognise it.
+const LINE_BYTES_MAX: usize = 256;
+
+fn first_line(bytes: &[u8]) -> &[u8] {
+    let end = bytes.iter().position(|byte| matches!(byte, b'\r' | b'\n')).unwrap_or(bytes.len());
+    &bytes[..end.min(LINE_BYTES_MAX)]
 }

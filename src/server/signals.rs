@@ -1,7 +1,7 @@
 //! What the operator says while the server runs.
 
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
@@ -9,6 +9,9 @@ use signal_hook::iterator::Signals;
 use crate::observe::log::Level;
 use crate::reactor::Farewell;
 use crate::server::Server;
+
+/// `timeout` and terminals signal a process and then its group: what comes twice within this is one wish.
+const TWIN_SIGNALS_APART: Duration = Duration::from_millis(100);
 
 /// How a server ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +65,8 @@ pub fn serve_until_signal(server: Server, mut signals: Signals) -> io::Result<En
         handle.close();
         farewell
     })?;
-    if let Some(signal) = signals.forever().find(|signal| *signal != SIGUSR1) {
+    let is_second = |signal: &i32| *signal != SIGUSR1 && began.elapsed() >= TWIN_SIGNALS_APART;
+    if let Some(signal) = signals.forever().find(is_second) {
         return Ok(End::Killed { signal });
     }
     let farewell = joiner.join().unwrap_or_else(|_| Err(io::Error::other("a thread panicked")))?;

@@ -129,10 +129,12 @@ impl<S: Stream> Client<S> {
     #[cold]
     fn refuse(&mut self, violation: Violation, busy: &mut Busy, turn: &mut Turn<'_>) {
         turn.tally.violations.add(violation as usize, 1);
+        // Within a body the input is not a head, and the note knows the line.
+        let head = if busy.machine.is_between_requests() { busy.input.unread() } else { &[] };
         if busy.machine.refuse(violation, turn.stamp, &mut busy.output) {
             turn.tally.answers.add(Method::Unknown as usize, violation.status().code(), 1);
             if let Some(access) = &mut turn.access {
-                access.write_refusal(violation, &busy.reflection, &self.stream, turn.stamp);
+                access.write_refusal(violation, head, &busy.reflection.note, &self.stream, turn.stamp);
             }
         }
         if turn.log.is_told(Level::Debug) {
