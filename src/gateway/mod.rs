@@ -73,8 +73,8 @@ impl Gateway {
         }
         let endpoint = self.router.find(request.path_bytes());
         if let Some(answer) = self.files.as_ref().and_then(|files| files.answer(request)) {
-            // A file for which there is no descriptor left need not exist: an endpoint of that name, as for health,
-            // answers without one.
+            // A file for which there is no descriptor left need not exist: an endpoint of that name, as
+            // for health, answers without one.
             if answer.status != Status::SERVICE_UNAVAILABLE || endpoint.is_none() {
                 return answer;
             }

@@ -84,8 +84,8 @@ impl Access {
         });
     }
 
-    /// A request that broke a rule; perhaps before anything of it was understood, so its line is what `bytes` begin
-    /// with.
+    /// A request that broke a rule; perhaps before anything of it was understood, so its line is what
+    /// `bytes` begin with.
     pub(super) fn write_refusal<S: Stream>(
         &mut self,
         violation: Violation,
