@@ -3,8 +3,8 @@
 use crate::config::Limits;
 use crate::http::{Framing, HeadIndex, KnownHost, Span, Version};
 use crate::proto::Violation;
+use crate::proto::h1::authority::is_authority;
 use crate::proto::h1::lexis::{decimal, is_token};
-use crate::proto::h1::target::is_authority;
 
 /// What the field lines said about host, connection and body, before it is weighed together.
 #[derive(Default)]
@@ -40,8 +40,7 @@ impl Facts {
         match name.len() {
             4 if is_word(name, *b"host") => self.note_host(value, span, known),
             6 if name.eq_ignore_ascii_case(b"expect") => {
-                let known = value.eq_ignore_ascii_case(b"100-continue");
-                self.expects = Some(if known { Expectation::Continue } else { Expectation::Other });
+                self.note_expectation(value);
                 Ok(())
             }
             10 if name.eq_ignore_ascii_case(b"connection") => {
@@ -77,6 +76,13 @@ impl Facts {
             self.close |= option.eq_ignore_ascii_case(b"close");
             self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
         }
+    }
+
+    /// RFC 9110 section 10.1.1: one expectation is defined; whatever stands beside it is another.
+    fn note_expectation(&mut self, value: &[u8]) {
+        let is_known =
+            value.eq_ignore_ascii_case(b"100-continue") && self.expects != Some(Expectation::Other);
+        self.expects = Some(if is_known { Expectation::Continue } else { Expectation::Other });
     }
 
     /// RFC 9112 section 6.3, 5. The leave to accept `5, 5` is not taken: it exists only because of broken

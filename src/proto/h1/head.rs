@@ -440,6 +440,8 @@ mod tests {
         assert!(with("Content-Length: 1\r\nExpect: 100-Continue\r\n").unwrap().expects_continue);
         assert!(!with("Expect: 100-continue\r\n").unwrap().expects_continue);
         assert_eq!(with("Expect: 200-maybe\r\n").unwrap_err(), Violation::UnknownExpectation);
+        let both = "Content-Length: 1\r\nExpect: 200-maybe\r\nExpect: 100-continue\r\n";
+        assert_eq!(with(both).unwrap_err(), Violation::UnknownExpectation);
         assert!(verdict("POST / HTTP/1.0\r\nExpect: 200-maybe\r\n\r\n").is_ok());
     }
 }

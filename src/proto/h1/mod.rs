@@ -9,6 +9,7 @@
 //! ```
 //! `Done, Done` always rolls on: to the next head, or to the end of the connection.
 
+mod authority;
 pub mod body;
 pub mod encode;
 mod fields;

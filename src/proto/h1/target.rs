@@ -1,12 +1,11 @@
-//! The request target in its forms (RFC 9112 section 3.2), and the authority in it or in `Host`.
-
-use std::net::Ipv6Addr;
+//! The request target in its forms (RFC 9112 section 3.2).
 
 use crate::http::path::{self, PlainPath};
 use crate::http::{HEAD_BYTES_MAX, HeadIndex, Method, Span};
 use crate::proto::Violation;
+use crate::proto::h1::authority::is_authority;
 use crate::proto::h1::fields::Facts;
-use crate::proto::h1::lexis::{HOST, Stop, TARGET, byte_at, decimal, is_all, run_end};
+use crate::proto::h1::lexis::{Stop, TARGET, byte_at, run_end};
 
 /// RFC 9112 section 3.2: the forms of a target, of which authority-form is CONNECT's. Tells where it ends.
 #[inline]
@@ -88,24 +87,4 @@ fn read_absolute(
 #[inline]
 fn fitting(offset: usize) -> Result<usize, Violation> {
     if offset + " HTTP/1.1\r\n".len() <= HEAD_BYTES_MAX { Ok(offset) } else { Err(Violation::TargetTooLong) }
-}
-
-/// RFC 3986 section 3.2.2: a host, and perhaps a port. An empty host is grammatical (RFC 9110 section 7.2).
-pub(super) fn is_authority(text: &[u8]) -> bool {
-    if let Some(literal) = text.strip_prefix(b"[") {
-        let Some(end) = memchr::memchr(b']', literal) else { return false };
-        let is_address =
-            std::str::from_utf8(&literal[..end]).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok());
-        return is_address && is_port_suffix(&literal[end + 1..]);
-    }
-    let host_len = text.iter().position(|byte| !is_all(&[*byte], HOST)).unwrap_or(text.len());
-    is_port_suffix(&text[host_len..])
-}
-
-fn is_port_suffix(text: &[u8]) -> bool {
-    match text {
-        [] => true,
-        [b':', port @ ..] => port.is_empty() || decimal(port).is_some_and(|port| port <= 65_535),
-        _ => false,
-    }
 }
