@@ -292,6 +292,20 @@ fn a_body_over_the_limit_is_refused_as_soon_as_it_shows() {
     }
 }
 
+/// Half an echo is no answer: up to 1 MiB the limit is judged before the first byte goes back.
+#[test]
+fn a_body_in_chunks_is_judged_whole() {
+    let server = Server::start(&["--max-body", "1m"]);
+    let chunk = format!("10000\r\n{}\r\n", "x".repeat(65_536));
+    let mut client = server.connect();
+    client.send(post("Transfer-Encoding: chunked\r\n", &(chunk.repeat(16) + "0\r\n\r\n")));
+    let whole = client.response();
+    assert_eq!((whole.status, whole.body.len()), (200, 1 << 20));
+    client.send(post("Transfer-Encoding: chunked\r\n", &(chunk.repeat(16) + "1\r\nx\r\n0\r\n\r\n")));
+    assert_eq!(client.response().status, 413);
+    client.is_closed();
+}
+
 #[test]
 fn the_last_request_of_a_connection_says_so() {
     let server = Server::start(&["--keep-alive-requests", "3"]);

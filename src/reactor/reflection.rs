@@ -4,7 +4,6 @@
 //! and not with half an answer. A larger one is sent on as it comes: reading stops while the client does not
 //! take it back, so memory stays bounded whatever the body's length.
 
-use crate::base::clock::Clock;
 use crate::base::write_queue::WriteQueue;
 use crate::http::{Fields, Framing, Method, Request, Response, Status};
 use crate::proto::h1::Machine;
@@ -13,7 +12,12 @@ use crate::reactor::stream::Stream;
 use crate::reactor::turn::Turn;
 
 /// Bytes gathered before the answer begins.
-const HELD_BYTES_MAX: usize = 32 * 1024;
+const HELD_BYTES_MAX: u64 = 32 * 1024;
+/// A body in chunks shows only at its end that it is too large. Where the limit is no more than this, it
+/// is gathered whole, and the answer is 413 and not half an echo.
+const JUDGED_WHOLE_BYTES_MAX: u64 = 1024 * 1024;
+/// Memory that is kept from one body to the next.
+const CAPACITY_KEPT: usize = 64 * 1024;
 
 /// See the module. Reused by one request after the other, so that it allocates nothing in the steady state.
 #[derive(Default)]
@@ -23,6 +27,8 @@ pub(super) struct Reflection {
     fields: Fields,
     status: Option<Status>,
     length: Option<u64>,
+    /// Bytes that are gathered before the answer begins.
+    held_max: u64,
     method: Option<Method>,
     keep: bool,
     began_ns: u64,
@@ -49,8 +55,7 @@ impl Reflection {
         request: &Request<'_>,
         keep: bool,
         stream: &S,
-        clock: &Clock,
-        is_logged: bool,
+        turn: &Turn<'_>,
     ) {
         debug_assert_eq!(self.stage, Stage::Closed);
         self.stage = Stage::Holding;
@@ -61,10 +66,14 @@ impl Reflection {
             Framing::Length(length) => Some(length),
             Framing::None | Framing::Chunked => None,
         };
+        self.held_max = match self.length {
+            None if turn.limits.body_bytes_max <= JUDGED_WHOLE_BYTES_MAX => turn.limits.body_bytes_max,
+            _ => HELD_BYTES_MAX,
+        };
         self.keep = keep;
-        self.began_ns = clock.now_ns();
+        self.began_ns = turn.clock.now_ns();
         self.sent = 0;
-        if is_logged {
+        if turn.access.is_some() {
             self.note.keep(request, stream);
         }
     }
@@ -78,7 +87,7 @@ impl Reflection {
         turn: &Turn<'_>,
     ) {
         match self.stage {
-            Stage::Holding if self.held.len() + bytes.len() <= HELD_BYTES_MAX => {
+            Stage::Holding if (self.held.len() + bytes.len()) as u64 <= self.held_max => {
                 self.held.extend_from_slice(bytes)
             }
             Stage::Holding => {
@@ -113,6 +122,7 @@ impl Reflection {
     pub(super) fn clear(&mut self) {
         self.stage = Stage::Closed;
         self.held.clear();
+        self.held.shrink_to(CAPACITY_KEPT);
         self.note.clear();
     }
 

@@ -111,7 +111,7 @@ impl<S: Stream> Client<S> {
         let head_len = usize::from(turn.index.head_len);
 
         if matches!(response.body, Body::Reflect) && request.framing() != Framing::None {
-            busy.reflection.open(response, &request, keep, &self.stream, turn.clock, turn.access.is_some());
+            busy.reflection.open(response, &request, keep, &self.stream, turn);
             busy.machine.ask_for_body(&mut busy.output);
         } else {
             let status = response.status;
