@@ -307,8 +307,11 @@ fn the_server_says_what_the_machine_says() {
     for case in corpus().into_iter().filter(|case| !case.machine_only) {
         let wanted = without_dates(&Desk::run([case.bytes.as_slice()]).answers);
         for part_len in [case.bytes.len(), case.bytes.len() / 2 + 1, 7] {
-            // A megabyte in parts of seven bytes is another test's business.
-            if case.bytes.len() / part_len > 1_000 {
+            // A megabyte in parts of seven bytes is another test's business. Who goes on sending behind
+            // his own end may find the connection reset, which can cost him the answer; in one part all
+            // of it is there in time.
+            let sends_on = case.name.starts_with("nothing behind") && part_len < case.bytes.len();
+            if sends_on || case.bytes.len() / part_len > 1_000 {
                 continue;
             }
             let outcome = over_the_wire(&server, &case, part_len);

@@ -356,6 +356,8 @@ fn as_many_requests_as_one_turn_serves_and_then_the_end() {
     let wire = stage.connect(&[GET, GET, last].concat());
     stage.turn(0);
     assert_eq!(answers(&wire), 3);
+    assert!(!wire.borrow().closed, "who has pipelined may have more on the way");
+    stage.turn(u64::from(calm_limits().linger_ms_max) + 200);
     assert_eq!(stage.closed(CloseReason::Finished), 1);
 }
 

@@ -120,13 +120,15 @@ impl<S: Stream> Client<S> {
             let yields = share.is_spent() && (self.readiness.is_readable() || !busy.input.is_empty());
             return Ok(if yields { Rest::Yields } else { Rest::Waits });
         };
-        // Closing over unread input makes the kernel send a reset, which can destroy the answer on its way
-        // (RFC 9112 section 9.6). Who was refused may still be sending, and so may who was answered before
-        // the body was read.
+        // Closing over unread input makes the kernel send a reset, which can destroy the answer on its
+        // way (RFC 9112 section 9.6). Who was refused may still be sending, who was answered before the
+        // body was read, and who has pipelined before. Who came with one request and asked for the end
+        // has nothing more to say: `ab` is let go for half the price.
         let may_have_more =
             self.readiness.is_readable() || !busy.input.is_empty() || busy.machine.may_be_sent_more();
+        let has_come_back = busy.machine.number() > 0;
         let is_refused = matches!(reason, CloseReason::Refused | CloseReason::ReadTimeout);
-        if self.readiness.has_ended() || !(may_have_more || is_refused) {
+        if self.readiness.has_ended() || !(may_have_more || has_come_back || is_refused) {
             return Err(reason);
         }
         self.stream.close_write();
