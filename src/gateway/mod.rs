@@ -102,6 +102,7 @@ impl Endpoint {
 }
 
 /// RFC 9110 section 10.2.1.
+#[cold]
 fn allowed(status: Status, methods: MethodSet) -> Response {
     Response::plain(status).with("Allow", methods.to_string())
 }

@@ -86,9 +86,13 @@ pub fn scan(bytes: &[u8]) -> (usize, bool) {
     let mut is_plain = true;
     let mut at = 0;
     loop {
-        at += bytes[at..].iter().take_while(|byte| CLASSES[usize::from(**byte)] == ORDINARY).count();
-        let Some(byte) = bytes.get(at) else { return (at, is_plain) };
-        match CLASSES[usize::from(*byte)] {
+        let class_of = |byte: &u8| CLASSES[usize::from(*byte)];
+        let rest = &bytes[at..];
+        let Some(ahead) = rest.iter().position(|byte| class_of(byte) != ORDINARY) else {
+            return (bytes.len(), is_plain);
+        };
+        at += ahead;
+        match class_of(&rest[ahead]) {
             END => return (at, is_plain),
             SLASH => is_plain &= !matches!(bytes.get(at + 1), Some(b'/' | b'.')),
             _ => is_plain = false,
@@ -101,6 +105,7 @@ pub fn scan(bytes: &[u8]) -> (usize, bool) {
 ///
 /// # Errors
 /// The rule the path broke; see [`BadPath`].
+#[cold]
 pub fn plain(raw: &[u8]) -> Result<PlainPath, BadPath> {
     if raw.first() != Some(&b'/') {
         return Err(BadPath::NotAbsolute);

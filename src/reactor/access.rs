@@ -45,6 +45,7 @@ impl AccessNote {
 
 impl Access {
     /// A request that was answered while its bytes are still at hand.
+    #[inline(never)]
     pub(super) fn write<S: Stream>(
         &mut self,
         request: &Request<'_>,

@@ -49,6 +49,7 @@ enum Stage {
 
 impl Reflection {
     /// A head has come whose body is to go back.
+    #[inline(never)]
     pub(super) fn open<S: Stream>(
         &mut self,
         response: Response,
@@ -79,6 +80,7 @@ impl Reflection {
     }
 
     /// Bytes of the body have come.
+    #[inline(never)]
     pub(super) fn piece(
         &mut self,
         bytes: &[u8],
@@ -104,6 +106,7 @@ impl Reflection {
     }
 
     /// The body is complete.
+    #[inline(never)]
     pub(super) fn whole(&mut self, machine: &mut Machine, out: &mut WriteQueue, turn: &mut Turn<'_>) {
         if self.stage == Stage::Holding {
             self.begin(Some(self.held.len() as u64), machine, out, turn);

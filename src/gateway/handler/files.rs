@@ -62,6 +62,7 @@ impl Files {
 
     /// The answer, or `None` when nothing of that name is here.
     #[must_use]
+    #[inline(never)]
     pub fn answer(&self, request: &Request<'_>) -> Option<Response> {
         // An OPTIONS for `*` is about the server, not about a file.
         let name = request.path().strip_prefix('/')?;

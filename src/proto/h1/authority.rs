@@ -5,6 +5,7 @@ use std::net::Ipv6Addr;
 use crate::proto::h1::lexis::{HOST, decimal, is_all};
 
 /// RFC 3986 section 3.2.2: a host, and perhaps a port. An empty host is grammatical (RFC 9110 section 7.2).
+#[inline(never)]
 pub(super) fn is_authority(text: &[u8]) -> bool {
     if let Some(literal) = text.strip_prefix(b"[") {
         let Some(end) = memchr::memchr(b']', literal) else { return false };

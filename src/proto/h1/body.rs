@@ -75,6 +75,7 @@ impl BodyDecoder {
     ///
     /// # Errors
     /// The rule that was broken.
+    #[inline(never)]
     pub fn next(&mut self, input: &mut ReadBuffer, limits: &Limits) -> Result<Piece, Violation> {
         loop {
             match self.state {

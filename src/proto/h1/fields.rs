@@ -71,6 +71,7 @@ impl Facts {
     }
 
     /// RFC 9112 section 9.3: `close` wins over `keep-alive`; other options are none of ours.
+    #[inline(never)]
     fn note_connection(&mut self, value: &[u8]) {
         for option in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
             self.close |= option.eq_ignore_ascii_case(b"close");
@@ -79,6 +80,7 @@ impl Facts {
     }
 
     /// RFC 9110 section 10.1.1: one expectation is defined; whatever stands beside it is another.
+    #[cold]
     fn note_expectation(&mut self, value: &[u8]) {
         let is_known =
             value.eq_ignore_ascii_case(b"100-continue") && self.expects != Some(Expectation::Other);
@@ -87,6 +89,7 @@ impl Facts {
 
     /// RFC 9112 section 6.3, 5. The leave to accept `5, 5` is not taken: it exists only because of broken
     /// senders.
+    #[inline(never)]
     fn note_length(&mut self, value: &[u8]) -> Result<(), Violation> {
         if self.length.is_some() {
             return Err(Violation::LengthTwice);
@@ -96,6 +99,7 @@ impl Facts {
     }
 
     /// RFC 9112 section 6.1: `chunked`, once, and nothing else.
+    #[inline(never)]
     fn note_coding(&mut self, value: &[u8]) -> Result<(), Violation> {
         if self.coded {
             return Err(Violation::BadCoding);

@@ -150,10 +150,12 @@ fn split_request_line(bytes: &[u8], index: &mut HeadIndex, facts: &mut Facts) ->
         let may_be_sound = b"HTTP/1.1\r\n".starts_with(version) || b"HTTP/1.0\r\n".starts_with(version);
         return Err(if may_be_sound { Stop::Partial } else { Stop::BadLine });
     };
-    index.version = match line {
-        b"HTTP/1.1\r\n" => Version::Http11,
-        b"HTTP/1.0\r\n" => Version::Http10,
-        _ => return Err(Stop::BadLine),
+    index.version = if line == b"HTTP/1.1\r\n" {
+        Version::Http11
+    } else if line == b"HTTP/1.0\r\n" {
+        Version::Http10
+    } else {
+        return Err(Stop::BadLine);
     };
     let end = target_end + 1 + VERSION_LINE_LEN;
     index.line = Span::new(0, end - 2);

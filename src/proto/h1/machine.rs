@@ -139,6 +139,19 @@ impl Machine {
             out.copy(stamp.prepared(fields, body));
             return body.len() as u64;
         }
+        self.respond_in_full(response, keep, stamp, out)
+    }
+
+    /// Any answer, line by line. Apart from [`respond`](Machine::respond), so that what every benchmark and most
+    /// health checks take stays small.
+    #[inline(never)]
+    fn respond_in_full(
+        &mut self,
+        response: Response,
+        keep: bool,
+        stamp: &Stamp,
+        out: &mut WriteQueue,
+    ) -> u64 {
         let length = response.body.len().unwrap_or(0);
         let delimiter =
             if response.status.is_bodiless() { Delimiter::Nothing } else { Delimiter::Length(length) };
@@ -266,7 +279,8 @@ impl Machine {
         limits: &Limits,
     ) -> Result<Progress, Violation> {
         let Recv::Head { scan, empty_lines } = &mut self.recv else { return Ok(Progress::Waiting) };
-        loop {
+        // Whatever begins a request stands behind CR and LF in the alphabet.
+        while input.unread().first().is_none_or(|first| *first <= b'\r') {
             match head::empty_line(input.unread())? {
                 Some(0) if input.is_empty() => return Ok(Progress::Starved),
                 Some(0) => break,
@@ -299,6 +313,7 @@ impl Machine {
     }
 
     /// Reads on over a body that was answered without being wanted, so that what follows it is found.
+    #[cold]
     fn drop_unwanted(
         &mut self,
         input: &mut ReadBuffer,

@@ -49,6 +49,7 @@ fn read_path(bytes: &[u8], start: usize, index: &mut HeadIndex) -> Result<usize,
 }
 
 /// RFC 9112 section 3.2.2: `http://authority/path?query`. Tells where it ends.
+#[cold]
 fn read_absolute(
     bytes: &[u8],
     start: usize,

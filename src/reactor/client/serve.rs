@@ -4,7 +4,8 @@ use super::busy::{Busy, Share};
 use super::transfer::{Filled, Flushed};
 use super::{Client, Life, Rest};
 use crate::http::{Body, Framing, Method, Request};
-use crate::observe::log::Level;
+use crate::observe::Tally;
+use crate::observe::log::{Level, Log};
 use crate::proto::{Progress, Violation};
 use crate::reactor::stream::Stream;
 use crate::reactor::turn::{CloseReason, Step, Turn};
@@ -97,14 +98,9 @@ impl<S: Stream> Client<S> {
     #[inline]
     fn answer(&mut self, busy: &mut Busy, turn: &mut Turn<'_>) {
         let request = Request::new(turn.index, busy.input.unread());
-        let response = turn.gateways[usize::from(self.site)].answer(&request).unwrap_or_else(|answer| {
-            turn.tally.panics.add(1);
-            let line = String::from_utf8_lossy(request.line());
-            turn.log.event(
-                Level::Error,
-                "panic",
-                format_args!("the handler of {line:?} panicked; answered 500"),
-            );
+        let gateway = &turn.gateways[usize::from(self.site)];
+        let response = gateway.answer(&request).unwrap_or_else(|answer| {
+            tell_of_panic(&request, turn.tally, turn.log);
             answer
         });
         let keep = !turn.draining && busy.machine.number() + 1 < turn.limits.requests_max;
@@ -159,4 +155,11 @@ impl<S: Stream> Client<S> {
         let is_clean = busy.machine.is_between_requests() && busy.input.is_empty();
         self.life = Life::Ending(if is_clean { CloseReason::PeerClosed } else { CloseReason::PeerCut });
     }
+}
+
+#[cold]
+fn tell_of_panic(request: &Request<'_>, tally: &Tally, log: &Log) {
+    tally.panics.add(1);
+    let line = String::from_utf8_lossy(request.line());
+    log.event(Level::Error, "panic", format_args!("the handler of {line:?} panicked; answered 500"));
 }
