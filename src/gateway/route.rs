@@ -3,11 +3,27 @@
 //! Paths without parameters are found by length and bytes, in a few nanoseconds; patterns go through a radix
 //! tree (`matchit`). A path that is written out wins over a pattern that would match it too.
 
+use crate::base::short::Ends;
+
 /// See the module.
 pub struct Router<T> {
     /// Written-out paths, by length.
-    exact: Vec<Vec<(Box<[u8]>, T)>>,
+    exact: Vec<Vec<Exact<T>>>,
     patterns: matchit::Router<T>,
+}
+
+struct Exact<T> {
+    /// Of the path, so that most need not be looked up for a comparison.
+    ends: Option<Ends>,
+    path: Box<[u8]>,
+    target: T,
+}
+
+impl<T> Exact<T> {
+    #[inline]
+    fn is_at(&self, path: &[u8], ends: Option<Ends>) -> bool {
+        self.ends == ends && (ends.is_some() || *self.path == *path)
+    }
 }
 
 impl<T> Default for Router<T> {
@@ -30,11 +46,9 @@ impl<T> Router<T> {
             self.exact.resize_with(pattern.len() + 1, Vec::new);
         }
         let shelf = &mut self.exact[pattern.len()];
-        assert!(
-            shelf.iter().all(|(taken, _)| **taken != *pattern.as_bytes()),
-            "route {pattern}: already taken"
-        );
-        shelf.push((pattern.as_bytes().into(), target));
+        let path = pattern.as_bytes();
+        assert!(shelf.iter().all(|taken| *taken.path != *path), "route {pattern}: already taken");
+        shelf.push(Exact { ends: Ends::of(path), path: path.into(), target });
     }
 
     /// What is served at a path.
@@ -42,8 +56,9 @@ impl<T> Router<T> {
     #[inline]
     pub fn find(&self, path: &[u8]) -> Option<&T> {
         let shelf = self.exact.get(path.len()).map_or(&[][..], Vec::as_slice);
-        if let Some((_, target)) = shelf.iter().find(|(exact, _)| **exact == *path) {
-            return Some(target);
+        let ends = Ends::of(path);
+        if let Some(exact) = shelf.iter().find(|exact| exact.is_at(path, ends)) {
+            return Some(&exact.target);
         }
         let path = std::str::from_utf8(path).ok()?;
         self.patterns.at(path).ok().map(|found| found.value)

@@ -4,6 +4,7 @@
 //! borrows index and bytes together, so nothing can refill the buffer while somebody reads it.
 //! Not here: who writes an index (`proto::h1::head`), and what a request leads to (`gateway`).
 
+use crate::base::short::is_same;
 use crate::http::Method;
 
 /// The longest head that spans can describe; configuration may lower it, never raise it.
@@ -134,7 +135,7 @@ impl KnownHost {
     #[must_use]
     #[inline]
     pub fn is(&self, authority: &[u8]) -> bool {
-        self.bytes[..usize::from(self.len)] == *authority
+        is_same(&self.bytes[..usize::from(self.len)], authority)
     }
 
     /// Remembers this one instead.
