@@ -3,8 +3,11 @@
 //! Monotonic time drives every deadline; the wall clock is only for `Date` and logs, so a clock that is set
 //! does not time anybody out.
 
+use std::cell::Cell;
 use std::ops::Add;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rustix::time::{ClockId, clock_gettime};
 
 /// A moment in steps of [`Tick::MS`] since the clock was made.
 ///
@@ -49,12 +52,13 @@ impl Add<u32> for Tick {
 pub struct Clock {
     source: Source,
     now_ns: u64,
+    seen_ns: Cell<u64>,
 }
 
 #[derive(Debug)]
 enum Source {
     Machine {
-        origin: Instant,
+        origin_ns: u64,
         wall_next_ns: u64,
         wall_seconds: u64,
     },
@@ -68,14 +72,14 @@ impl Clock {
     /// The machine's clock.
     #[must_use]
     pub fn of_machine() -> Clock {
-        let source = Source::Machine { origin: Instant::now(), wall_next_ns: 0, wall_seconds: 0 };
-        Clock { source, now_ns: 0 }
+        let source = Source::Machine { origin_ns: monotonic_ns(), wall_next_ns: 0, wall_seconds: 0 };
+        Clock { source, now_ns: 0, seen_ns: Cell::new(0) }
     }
 
     /// A clock that stands still until [`advance_ms`](Clock::advance_ms), for simulations.
     #[must_use]
     pub fn scripted() -> Clock {
-        Clock { source: Source::Script { ns: 0 }, now_ns: 0 }
+        Clock { source: Source::Script { ns: 0 }, now_ns: 0, seen_ns: Cell::new(0) }
     }
 
     /// Moves a scripted clock. The machine's clock moves by itself.
@@ -105,10 +109,18 @@ impl Clock {
     /// Looks again, for measuring how long something took.
     #[must_use]
     pub fn precise_ns(&self) -> u64 {
-        match &self.source {
-            Source::Machine { origin, .. } => origin.elapsed().as_nanos() as u64,
+        let ns = match &self.source {
+            Source::Machine { origin_ns, .. } => monotonic_ns() - origin_ns,
             Source::Script { ns } => *ns,
-        }
+        };
+        self.seen_ns.set(ns);
+        ns
+    }
+
+    /// The moment of the last look of either kind, for who can do without one of his own.
+    #[must_use]
+    pub fn seen_ns(&self) -> u64 {
+        self.seen_ns.get()
     }
 
     /// The wall clock's seconds since 1970 when they have changed since the last call.
@@ -127,6 +139,12 @@ impl Clock {
             }
         }
     }
+}
+
+/// Bare, since every drive asks: one call and one sum.
+fn monotonic_ns() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
 #[cfg(test)]

@@ -42,7 +42,7 @@ mod tests {
         let text: Vec<u8> = (0..40).collect();
         for len in 0..=text.len() {
             let one = &text[..len];
-            assert!(is_same(one, &one.to_vec()), "{len}");
+            assert!(is_same(one, one), "{len}");
             assert!(len == 0 || !is_same(one, &one[1..]), "{len}");
             for place in 0..len {
                 let mut other = one.to_vec();

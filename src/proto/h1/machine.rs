@@ -142,8 +142,8 @@ impl Machine {
         self.respond_in_full(response, keep, stamp, out)
     }
 
-    /// Any answer, line by line. Apart from [`respond`](Machine::respond), so that what every benchmark and most
-    /// health checks take stays small.
+    /// Any answer, line by line. Apart from [`respond`](Machine::respond), so that what every benchmark
+    /// and most health checks take stays small.
     #[inline(never)]
     fn respond_in_full(
         &mut self,
