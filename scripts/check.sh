@@ -27,4 +27,8 @@ step conformance
 bash scripts/conformance.sh
 
 step tests
-cargo test --workspace
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+cargo test --workspace 2>&1 | tee "$log"
+# Cargo closes one report for each test binary; this is their sum.
+awk '/^test result:/ { passed += $4; failed += $6 } END { printf "\n%d passed, %d failed\n", passed, failed }' "$log"

@@ -57,6 +57,17 @@ impl<T> fmt::Debug for Key<T> {
 }
 
 /// See the module.
+///
+/// ```
+/// use myriapod::base::slots::Slots;
+///
+/// let mut slots = Slots::with_limit(1);
+/// let key = slots.insert("first").expect("room for one");
+/// assert_eq!(slots.insert("second"), Err("second"));
+/// assert_eq!(slots.remove(key), Some("first"));
+/// slots.insert("third").expect("room again");
+/// assert_eq!(slots.get_mut(key), None); // never the stranger who moved in
+/// ```
 pub struct Slots<T> {
     slab: Slab<Tenant<T>>,
     limit: u32,

@@ -103,6 +103,14 @@ pub fn scan(bytes: &[u8]) -> (usize, bool) {
 
 /// Finds the plain form of the path part of a target; the query is already cut off.
 ///
+/// ```
+/// use myriapod::http::path::{BadPath, PlainPath, plain};
+///
+/// assert_eq!(plain(b"/a/b"), Ok(PlainPath::AsSent));
+/// assert_eq!(plain(b"/a/./%62//c/.."), Ok(PlainPath::Decoded("/a/b/".to_owned())));
+/// assert_eq!(plain(b"/%2e%2e/etc/passwd"), Err(BadPath::AboveRoot));
+/// ```
+///
 /// # Errors
 /// The rule the path broke; see [`BadPath`].
 #[cold]

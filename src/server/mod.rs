@@ -41,6 +41,20 @@ use crate::server::host::Host;
 use crate::server::start_error::{StartError, explain_bind};
 
 /// A server whose reactors run. Dropping it stops them.
+///
+/// ```
+/// use myriapod::config::raw::{Raw, Written};
+/// use myriapod::server::Server;
+///
+/// let raw = Raw { listen: vec![Written::flag("127.0.0.1:0")], ..Raw::default() };
+/// let config = raw.resolve().expect("sound settings");
+/// let server = Server::start(&config)?;
+/// println!("{}", server.listen()[0]);
+/// server.drain();
+/// let farewell = server.join()?;
+/// assert_eq!(farewell.cut, 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Server {
     reactors: Vec<Running>,
     lifecycle: Arc<Lifecycle>,
