@@ -107,6 +107,48 @@ struct Flags {
     #[arg(default_value = "auto")]
     fd_table: Option<OsString>,
 
+    /// Threads for handlers that may block; 0: none
+    ///
+    /// auto: one per CPU available to the process. With 0, a route that needs a worker is refused at the start.
+    #[arg(long, env = "MYRIAPOD_WORKERS", value_name = "COUNT", help_heading = "Workers")]
+    #[arg(default_value = "auto")]
+    workers: Option<OsString>,
+
+    /// Where handlers run: auto, inline or queue
+    ///
+    /// auto: each where it asks to; inline: all on the reactor, even those that hold it up; queue: all on workers, to measure the queues.
+    #[arg(long, env = "MYRIAPOD_DISPATCH", value_name = "WHERE", help_heading = "Workers")]
+    #[arg(default_value = "auto")]
+    dispatch: Option<OsString>,
+
+    /// Requests that may wait for a worker; then 503
+    ///
+    /// Per reactor, up to 65536. Beyond it the answer is 503 at once, and the connection lives on.
+    #[arg(long, env = "MYRIAPOD_QUEUE_DEPTH", value_name = "COUNT", help_heading = "Workers")]
+    #[arg(default_value = "1024")]
+    queue_depth: Option<OsString>,
+
+    /// How long a request may wait for a worker; then 503
+    ///
+    /// Or off. When every wait stays over a twentieth of it, new requests are refused early instead of all being late.
+    #[arg(long, env = "MYRIAPOD_QUEUE_TIMEOUT", value_name = "TIME", help_heading = "Workers")]
+    #[arg(default_value = "1s")]
+    queue_timeout: Option<OsString>,
+
+    /// How long a worker's answer may take; then 504
+    ///
+    /// Or off. From the complete request to its answer, the wait for a worker included. Over it the handler is told to give up.
+    #[arg(long, env = "MYRIAPOD_REQUEST_TIMEOUT", value_name = "TIME", help_heading = "Workers")]
+    #[arg(default_value = "30s")]
+    request_timeout: Option<OsString>,
+
+    /// Serve /work?ms=N and /cpu?us=N, to try workers out
+    ///
+    /// /work sleeps on a worker, /cpu computes on one. Not for strangers: whoever may ask may keep every worker busy.
+    #[arg(long, env = "MYRIAPOD_DEMO", value_name = "on|off", help_heading = "Workers")]
+    #[arg(num_args = 0..=1, require_equals = true, default_value = "off", default_missing_value = "on")]
+    demo: Option<OsString>,
+
     /// Connections at once; auto: what the limits hold
     ///
     /// Over all reactors; the limits are those of descriptors and memory. Beyond it clients wait in the backlog. The banner shows what auto comes to.
@@ -242,6 +284,12 @@ fn raw(flags: Flags, matches: &ArgMatches) -> Raw {
         reactors: written("reactors", flags.reactors),
         pin: written("pin", flags.pin),
         fd_table: written("fd_table", flags.fd_table),
+        workers: written("workers", flags.workers),
+        dispatch: written("dispatch", flags.dispatch),
+        queue_depth: written("queue_depth", flags.queue_depth),
+        queue_timeout: written("queue_timeout", flags.queue_timeout),
+        request_timeout: written("request_timeout", flags.request_timeout),
+        demo: written("demo", flags.demo),
         max_connections: written("max_connections", flags.max_connections),
         max_head: written("max_head", flags.max_head),
         max_headers: written("max_headers", flags.max_headers),
@@ -313,6 +361,14 @@ mod tests {
     }
 
     #[test]
+    fn a_demo_needs_no_value_and_takes_no_directory() {
+        let raw = parsed(&["--demo", "site"]).raw;
+        assert_eq!(raw.demo, Some(Written::flag("on")));
+        assert_eq!(raw.dir, Some(Written::argument("site")));
+        assert_eq!(parsed(&["--demo=off"]).raw.demo, Some(Written::flag("off")));
+    }
+
+    #[test]
     fn every_setting_can_be_given_as_it_is_described() {
         let mut config = Config::default();
         config.fixed.admin = config.fixed.listen.pop();
@@ -364,11 +420,18 @@ mod tests {
     #[test]
     fn help_is_short_or_long() {
         let (short, long) = (complaint(&["-h"]), complaint(&["--help"]));
-        assert!(short.lines().count() < 60 && short.contains("[default: 75s]"), "{short}");
+        assert!(short.lines().count() < 66 && short.contains("[default: 75s]"), "{short}");
         assert!(long.contains("[env: MYRIAPOD_IDLE_TIMEOUT]") && long.contains("[default: 75s]"), "{long}");
-        for group in
-            ["Listening", "Reactors", "Limits", "Timeouts", "Files and endpoints", "Logging", "Checks"]
-        {
+        for group in [
+            "Listening",
+            "Reactors",
+            "Workers",
+            "Limits",
+            "Timeouts",
+            "Files and endpoints",
+            "Logging",
+            "Checks",
+        ] {
             assert!(short.contains(&format!("{group}:")) && long.contains(&format!("{group}:")), "{group}");
         }
         assert!(complaint(&["--version"]).starts_with("myriapod "));

@@ -65,6 +65,50 @@ fn every_mistake_is_a_line_with_its_place() {
 }
 
 #[test]
+fn workers_are_set_by_flags_and_variables() {
+    let words =
+        ["--check", "--workers", "3", "--queue-timeout", "off", "--request-timeout", "1.5s", "--demo"];
+    let variables =
+        [("MYRIAPOD_QUEUE_DEPTH", "64"), ("MYRIAPOD_WORKERS", "5"), ("MYRIAPOD_DISPATCH", "queue")];
+    let output = myriapod(&words, &variables);
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    for line in [
+        "workers = 3",
+        "dispatch = queue",
+        "queue-depth = 64",
+        "queue-timeout = off",
+        "request-timeout = 1500ms",
+        "demo = on",
+    ] {
+        assert!(has_line(&out(&output), line), "{line}: {}", out(&output));
+    }
+}
+
+#[test]
+fn the_demo_is_off_unless_asked_for() {
+    for (words, variables, line) in [
+        (&["--check"][..], &[][..], "demo = off"),
+        (&["--check"], &[("MYRIAPOD_DEMO", "1")], "demo = on"),
+        (&["--check"], &[("MYRIAPOD_DEMO", "")], "demo = off"),
+        (&["--check", "--demo=off"], &[("MYRIAPOD_DEMO", "on")], "demo = off"),
+    ] {
+        let output = myriapod(words, variables);
+        assert!(has_line(&out(&output), line), "{words:?} {variables:?}: {}{}", out(&output), err(&output));
+    }
+}
+
+#[test]
+fn queues_without_workers_are_a_mistake() {
+    let output = myriapod(&["--check", "--dispatch", "queue"], &[("MYRIAPOD_WORKERS", "0")]);
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(
+        err(&output),
+        "myriapod: error: --dispatch queue: nobody would empty the queues with MYRIAPOD_WORKERS=0; \
+         write --workers 1 or more, or auto\n"
+    );
+}
+
+#[test]
 fn check_refuses_what_the_machine_cannot_hold() {
     let output = myriapod(&["--check", "--fd-table", "shared", "--max-connections", "1000000000"], &[]);
     assert_eq!(output.status.code(), Some(1), "{}", err(&output));

@@ -6,7 +6,7 @@
 use std::fmt;
 
 use super::units::{duration_text, size_text};
-use super::values::server_name_text;
+use super::values::{server_name_text, switch_text};
 use super::{Config, Fixed, Limits};
 
 /// One setting in force.
@@ -35,6 +35,7 @@ impl Config {
         let rows = [
             fixed.listening(),
             fixed.running(),
+            fixed.handing_off(),
             limits.bounds(fixed),
             limits.patience(fixed),
             fixed.telling(),
@@ -65,6 +66,10 @@ fn or_auto(count: Option<u32>) -> String {
     count.map_or_else(|| String::from("auto"), |count| count.to_string())
 }
 
+fn or_off(ms: Option<u32>) -> String {
+    ms.map_or_else(|| String::from("off"), duration_text)
+}
+
 impl Fixed {
     fn listening(&self) -> Vec<Setting> {
         let listen: Vec<String> = self.listen.iter().map(ToString::to_string).collect();
@@ -72,7 +77,7 @@ impl Fixed {
             set("listen", listen.join(",")),
             Setting { name: "admin", value: self.admin.as_ref().map(ToString::to_string) },
             set("backlog", self.backlog),
-            set("defer-accept", if self.defers_accept { "on" } else { "off" }),
+            set("defer-accept", switch_text(self.defers_accept)),
             Setting { name: "root", value: self.root.as_ref().map(|root| root.display().to_string()) },
             set("endpoints", self.endpoints),
             set("server-header", server_name_text(self.server_name.as_deref())),
@@ -84,6 +89,17 @@ impl Fixed {
             set("reactors", or_auto(self.reactors)),
             set("pin", &self.pin),
             set("fd-table", self.descriptor_table),
+        ]
+    }
+
+    fn handing_off(&self) -> Vec<Setting> {
+        vec![
+            set("workers", or_auto(self.workers)),
+            set("dispatch", self.dispatch),
+            set("queue-depth", self.queue_depth),
+            set("queue-timeout", or_off(self.queue_ms_max)),
+            set("request-timeout", or_off(self.request_ms_max)),
+            set("demo", switch_text(self.demo)),
         ]
     }
 

@@ -45,6 +45,21 @@ pub struct Fixed {
     pub connections_max: Option<u32>,
     /// Whether reactors get descriptor tables of their own.
     pub descriptor_table: DescriptorTable,
+    /// How many threads run handlers that may block; `None`: one per CPU available to the process.
+    /// With 0 there are none, and a route that needs one is refused at the start.
+    pub workers: Option<u32>,
+    /// Where handlers run.
+    pub dispatch: Dispatch,
+    /// Requests of one reactor that may wait for a worker. Over it: 503 at once.
+    pub queue_depth: u32,
+    /// How long a request may wait for a worker; a twentieth of it is the target of the queue's delay
+    /// control. Over it: 503. `None`: as long as its answer may take.
+    pub queue_ms_max: Option<u32>,
+    /// From a complete request to its worker's answer. Over it: 504, and the handler is told to give up.
+    /// `None`: as long as the handler likes.
+    pub request_ms_max: Option<u32>,
+    /// Whether `/work` and `/cpu` are served, which keep workers busy on demand.
+    pub demo: bool,
     /// The directory served at `/`.
     pub root: Option<PathBuf>,
     /// Which built-in endpoints the main listeners have.
@@ -76,6 +91,13 @@ impl Default for Fixed {
             defers_accept: true,
             connections_max: None,
             descriptor_table: DescriptorTable::Auto,
+            workers: None,
+            dispatch: Dispatch::Auto,
+            queue_depth: 1024,
+            queue_ms_max: Some(1_000),
+            request_ms_max: Some(30_000),
+            // Off: whoever may ask for them may keep every worker busy.
+            demo: false,
             root: None,
             endpoints: Endpoints::All,
             access_log: AccessLog::Off,
@@ -117,6 +139,17 @@ pub enum DescriptorTable {
     Private,
     /// One table for the process.
     Shared,
+}
+
+/// Where handlers run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dispatch {
+    /// Each where it asks to.
+    Auto,
+    /// All on the reactor, even those that may block it.
+    Inline,
+    /// All on workers, through the queues, which is how the queues are measured.
+    Queue,
 }
 
 /// Which built-in endpoints the main listeners have.

@@ -102,6 +102,18 @@ pub struct Raw {
     pub pin: Option<Written>,
     /// `--fd-table`
     pub fd_table: Option<Written>,
+    /// `--workers`
+    pub workers: Option<Written>,
+    /// `--dispatch`
+    pub dispatch: Option<Written>,
+    /// `--queue-depth`
+    pub queue_depth: Option<Written>,
+    /// `--queue-timeout`
+    pub queue_timeout: Option<Written>,
+    /// `--request-timeout`
+    pub request_timeout: Option<Written>,
+    /// `--demo`, which means `--demo=on`.
+    pub demo: Option<Written>,
     /// `--max-connections`
     pub max_connections: Option<Written>,
     /// `--max-head`

@@ -16,7 +16,7 @@ use crate::http::{FIELDS_MAX, HEAD_BYTES_MAX};
 use super::raw::{Place, Raw, Written};
 use super::units::{self, duration_text, size_text};
 use super::values::{self, choose};
-use super::{Config, Endpoints, Fixed, Limits, Listen};
+use super::{Config, Dispatch, Endpoints, Fixed, Limits, Listen};
 
 /// Below this not even `GET / HTTP/1.1` with a Host of ordinary length fits.
 const HEAD_BYTES_MIN: u64 = 256;
@@ -24,6 +24,8 @@ const BUFFER_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// So that a size can be added to another without a thought.
 const BODY_BYTES_MAX: u64 = i64::MAX as u64;
 const REACTORS_MAX: u32 = 1024;
+const WORKERS_MAX: u32 = 1024;
+const QUEUE_DEPTH_MAX: u32 = 65_536;
 /// A connection's index has 30 bits in an event's token.
 const CONNECTIONS_MAX: u32 = (1 << 30) - 1;
 /// `listen(2)` takes an `int`.
@@ -113,12 +115,13 @@ impl Mistakes {
         let listen = self.listen(&raw.listen).unwrap_or(usual.listen);
         let root = self.root(raw);
         let has_root = raw.root.is_some() || raw.dir.is_some();
+        let workers = self.text("workers", &raw.workers, workers).unwrap_or(usual.workers);
         let tables = |text: &str| choose(values::TABLES, text);
         let endpoints = |text: &str| choose(values::ENDPOINTS, text);
         let formats = |text: &str| choose(values::ACCESS_FORMATS, text);
         let levels = |text: &str| choose(values::LOG_LEVELS, text);
         let backlog = |text: &str| count(text, BACKLOG_MAX);
-        let switch = |text: &str| choose(values::SWITCH, text);
+        let depth = |text: &str| count(text, QUEUE_DEPTH_MAX);
         let log = |text: &OsStr| values::access_log(Path::new(text));
         Fixed {
             admin: self.admin(&raw.admin, &listen),
@@ -128,12 +131,22 @@ impl Mistakes {
             pin: self.text("pin", &raw.pin, values::pin).unwrap_or(usual.pin),
             backlog: self.text("backlog", &raw.backlog, backlog).unwrap_or(usual.backlog),
             defers_accept: self
-                .text("defer-accept", &raw.defer_accept, switch)
+                .text("defer-accept", &raw.defer_accept, values::switch)
                 .unwrap_or(usual.defers_accept),
             connections_max: self
                 .text("max-connections", &raw.max_connections, |text| auto_or_count(text, CONNECTIONS_MAX))
                 .flatten(),
             descriptor_table: self.text("fd-table", &raw.fd_table, tables).unwrap_or(usual.descriptor_table),
+            workers,
+            dispatch: self.dispatch(raw, workers).unwrap_or(usual.dispatch),
+            queue_depth: self.text("queue-depth", &raw.queue_depth, depth).unwrap_or(usual.queue_depth),
+            queue_ms_max: self.timeout_or_off("queue-timeout", &raw.queue_timeout, usual.queue_ms_max),
+            request_ms_max: self.timeout_or_off(
+                "request-timeout",
+                &raw.request_timeout,
+                usual.request_ms_max,
+            ),
+            demo: self.text("demo", &raw.demo, values::switch).unwrap_or(usual.demo),
             endpoints: self
                 .text("endpoints", &raw.endpoints, endpoints)
                 .unwrap_or(Fixed::endpoints_default(has_root)),
@@ -183,6 +196,26 @@ impl Mistakes {
 
     fn timeout(&mut self, name: &'static str, written: &Option<Written>, usual_ms: u32) -> u32 {
         self.text(name, written, timeout_ms).unwrap_or(usual_ms)
+    }
+
+    fn timeout_or_off(
+        &mut self,
+        name: &'static str,
+        written: &Option<Written>,
+        usual_ms: Option<u32>,
+    ) -> Option<u32> {
+        self.text(name, written, timeout_ms_or_off).unwrap_or(usual_ms)
+    }
+
+    /// Queues that nobody empties would answer every request with 503.
+    fn dispatch(&mut self, raw: &Raw, workers: Option<u32>) -> Option<Dispatch> {
+        self.text("dispatch", &raw.dispatch, |text| match choose(values::DISPATCHES, text)? {
+            Dispatch::Queue if workers == Some(0) => {
+                let none = raw.workers.as_ref().map_or_else(String::new, |written| written.shown("workers"));
+                Err(format!("nobody would empty the queues with {none}; write --workers 1 or more, or auto"))
+            }
+            dispatch => Ok(dispatch),
+        })
     }
 
     fn listen(&mut self, written: &[Written]) -> Option<Vec<Listen>> {
@@ -266,6 +299,13 @@ fn auto_or_count(text: &str, max: u32) -> Result<Option<u32>, String> {
     }
 }
 
+fn workers(text: &str) -> Result<Option<u32>, String> {
+    match text {
+        "0" => Ok(Some(0)),
+        _ => auto_or_count(text, WORKERS_MAX).map_err(|problem| format!("{problem}, auto, or 0 for none")),
+    }
+}
+
 fn requests(text: &str) -> Result<u32, String> {
     match text.eq_ignore_ascii_case("unlimited") {
         true => Ok(u32::MAX),
@@ -301,6 +341,13 @@ fn timeout_ms(text: &str) -> Result<u32, String> {
             Err(format!("longer than a week; write {} or less", duration_text(TIMEOUT_MS_MAX)))
         }
         ms => Ok(ms),
+    }
+}
+
+fn timeout_ms_or_off(text: &str) -> Result<Option<u32>, String> {
+    match text.eq_ignore_ascii_case("off") {
+        true => Ok(None),
+        false => timeout_ms(text).map(Some).map_err(|problem| format!("{problem}, or off")),
     }
 }
 
@@ -366,6 +413,12 @@ mod tests {
             reactors: flag("4"),
             pin: flag("0-1"),
             fd_table: flag("shared"),
+            workers: flag("15"),
+            dispatch: flag("queue"),
+            queue_depth: flag("16"),
+            queue_timeout: flag("17ms"),
+            request_timeout: flag("18"),
+            demo: flag("on"),
             max_connections: flag("5"),
             max_head: flag("1k"),
             max_headers: flag("6"),
@@ -391,6 +444,12 @@ mod tests {
                 defers_accept: false,
                 connections_max: Some(5),
                 descriptor_table: DescriptorTable::Shared,
+                workers: Some(15),
+                dispatch: Dispatch::Queue,
+                queue_depth: 16,
+                queue_ms_max: Some(17),
+                request_ms_max: Some(18_000),
+                demo: true,
                 root: Some(PathBuf::from("/")),
                 endpoints: Endpoints::None,
                 access_log: AccessLog::Stderr,
@@ -490,6 +549,57 @@ mod tests {
         assert!(Raw { max_headers: flag("128"), ..Raw::default() }.resolve().is_ok());
         let told = only_mistake(Raw { keep_alive_requests: flag("0"), ..Raw::default() });
         assert!(told.ends_with("or unlimited"), "{told}");
+    }
+
+    #[test]
+    fn there_may_be_no_workers() {
+        for (text, count) in [("auto", None), ("0", Some(0)), ("1", Some(1)), ("1024", Some(1024))] {
+            let config = Raw { workers: flag(text), ..Raw::default() }.resolve().expect(text);
+            assert_eq!(config.fixed.workers, count);
+        }
+        let told = only_mistake(Raw { workers: flag("1025"), ..Raw::default() });
+        assert_eq!(told, "--workers 1025: at most 1024; write a number from 1 to 1024, auto, or 0 for none");
+    }
+
+    #[test]
+    fn queues_need_somebody_who_empties_them() {
+        let queue = |workers| Raw { dispatch: flag("queue"), workers, ..Raw::default() };
+        assert_eq!(
+            only_mistake(queue(Some(Written::environment("0")))),
+            "--dispatch queue: nobody would empty the queues with MYRIAPOD_WORKERS=0; \
+             write --workers 1 or more, or auto"
+        );
+        assert!(only_mistake(queue(flag("0"))).contains("with --workers 0;"));
+        // A worker count that cannot be read is one mistake and not two.
+        assert!(only_mistake(queue(flag("none"))).starts_with("--workers none: "));
+        assert!(queue(flag("1")).resolve().is_ok() && queue(None).resolve().is_ok());
+        for dispatch in ["auto", "inline"] {
+            let raw = Raw { dispatch: flag(dispatch), workers: flag("0"), ..Raw::default() };
+            assert!(raw.resolve().is_ok(), "{dispatch}");
+        }
+    }
+
+    #[test]
+    fn a_queue_holds_something_and_not_everything() {
+        for (text, depth) in [("1", 1), ("65536", 65_536)] {
+            let config = Raw { queue_depth: flag(text), ..Raw::default() }.resolve().expect(text);
+            assert_eq!(config.fixed.queue_depth, depth);
+        }
+        for (text, told) in [("0", "at least 1"), ("65537", "at most 65536")] {
+            let mistake = only_mistake(Raw { queue_depth: flag(text), ..Raw::default() });
+            assert!(mistake.contains(told), "{mistake}");
+        }
+    }
+
+    #[test]
+    fn patience_with_workers_can_be_endless() {
+        let raw = Raw { queue_timeout: flag("off"), request_timeout: flag("OFF"), ..Raw::default() };
+        let fixed = raw.resolve().expect("sound").fixed;
+        assert_eq!((fixed.queue_ms_max, fixed.request_ms_max), (None, None));
+        for (text, told) in [("0", "too short"), ("169h", "longer than a week"), ("10x", "not a duration")] {
+            let mistake = only_mistake(Raw { request_timeout: flag(text), ..Raw::default() });
+            assert!(mistake.contains(told) && mistake.ends_with(", or off"), "{mistake}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use super::{AccessFormat, AccessLog, DescriptorTable, Endpoints, Listen, LogLevel, Pin};
+use super::{AccessFormat, AccessLog, DescriptorTable, Dispatch, Endpoints, Listen, LogLevel, Pin};
 
 /// `sun_path` of Linux holds 108 bytes, the last of which is NUL.
 const UNIX_PATH_BYTES_MAX: usize = 107;
@@ -27,8 +27,11 @@ pub(super) const TABLES: &Words<DescriptorTable> = &[
     ("private", DescriptorTable::Private),
     ("shared", DescriptorTable::Shared),
 ];
-/// `--defer-accept`
-pub(super) const SWITCH: &Words<bool> = &[("on", true), ("off", false)];
+/// `--dispatch`
+pub(super) const DISPATCHES: &Words<Dispatch> =
+    &[("auto", Dispatch::Auto), ("inline", Dispatch::Inline), ("queue", Dispatch::Queue)];
+/// `--defer-accept`, `--demo`
+const SWITCH: &Words<bool> = &[("on", true), ("off", false)];
 /// `--access-log-format`
 pub(super) const ACCESS_FORMATS: &Words<AccessFormat> =
     &[("combined", AccessFormat::Combined), ("json", AccessFormat::Json)];
@@ -50,6 +53,20 @@ pub(super) fn choose<T: Copy>(words: &Words<T>, text: &str) -> Result<T, String>
         Some(word) => format!("no such choice; did you mean {word}? (one of {})", names.join(", ")),
         None => format!("no such choice; write one of {}", names.join(", ")),
     })
+}
+
+/// `on` or `off`; variables are as often set to 1.
+pub(super) fn switch(text: &str) -> Result<bool, String> {
+    match text {
+        "1" => Ok(true),
+        "0" => Ok(false),
+        _ => choose(SWITCH, text),
+    }
+}
+
+/// The way back from [`switch`].
+pub(super) fn switch_text(on: bool) -> &'static str {
+    word(SWITCH, on)
 }
 
 fn word<T: PartialEq + Copy>(words: &Words<T>, value: T) -> &'static str {
@@ -264,6 +281,12 @@ impl fmt::Display for DescriptorTable {
     }
 }
 
+impl fmt::Display for Dispatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(word(DISPATCHES, *self))
+    }
+}
+
 impl fmt::Display for Endpoints {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(word(ENDPOINTS, *self))
@@ -374,6 +397,15 @@ mod tests {
         let error = choose(LOG_LEVELS, "loud").expect_err("loud");
         assert_eq!(error, "no such choice; write one of error, warn, info, debug");
         assert_eq!(choose(LOG_LEVELS, "WARN"), Ok(LogLevel::Warn));
+    }
+
+    #[test]
+    fn a_switch_is_on_or_off() {
+        for (text, on) in [("on", true), ("OFF", false), ("1", true), ("0", false)] {
+            assert_eq!(switch(text), Ok(on), "{text}");
+        }
+        assert_eq!(switch("yes"), Err(String::from("no such choice; write one of on, off")));
+        assert_eq!([switch_text(true), switch_text(false)], ["on", "off"]);
     }
 
     #[test]
