@@ -6,6 +6,7 @@ pub mod buffer;
 pub mod clock;
 pub mod pool;
 pub mod short;
+pub mod sleeper;
 pub mod slots;
 pub mod wheel;
 pub mod write_queue;
