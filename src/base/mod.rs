@@ -4,6 +4,7 @@
 
 pub mod buffer;
 pub mod clock;
+pub mod crew;
 pub mod pool;
 pub mod short;
 pub mod sleeper;
