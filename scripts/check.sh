@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything CI runs, in order, stopping at the first failure: format, lints, tests, docs, conformance.
+# Everything CI runs, in order, stopping at the first failure: format, lints, tests, docs, conformance, models.
 # Usage: scripts/check.sh. H1SUITE names the conformance runner; without it and beside no ../shared that step is skipped.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -8,6 +8,7 @@ step() { printf '\n== %s\n' "$*"; }
 
 step format
 cargo fmt --all --check
+cargo fmt --manifest-path loom/Cargo.toml --check
 
 step lints
 cargo clippy --workspace --all-targets --quiet -- -D warnings
@@ -30,5 +31,9 @@ step tests
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 cargo test --workspace 2>&1 | tee "$log"
+
+step models
+cargo test --manifest-path loom/Cargo.toml --release 2>&1 | tee -a "$log"
+
 # Cargo closes one report for each test binary; this is their sum.
 awk '/^test result:/ { passed += $4; failed += $6 } END { printf "\n%d passed, %d failed\n", passed, failed }' "$log"

@@ -4,8 +4,10 @@
 
 pub mod buffer;
 pub mod clock;
+pub mod crew;
 pub mod pool;
 pub mod short;
+pub mod sleeper;
 pub mod slots;
 pub mod wheel;
 pub mod write_queue;
