@@ -18,15 +18,15 @@ const PATHS: [(&str, &str); 4] = [
 ];
 
 fn route(criterion: &mut Criterion) {
-    let (mut router, mut tree) = (Router::default(), matchit::Router::new());
+    let (mut router, mut tree) = (Router::<usize>::default(), matchit::Router::new());
     for (number, route) in ROUTES.into_iter().enumerate() {
-        router.insert(route, number);
+        *router.entry(route) = number;
         tree.insert(route, number).expect("a sound route");
     }
     let mut group = criterion.benchmark_group("route");
     for (name, path) in PATHS {
         group.bench_function(BenchmarkId::new("myriapod", name), |bencher| {
-            bencher.iter(|| router.find(black_box(path.as_bytes())).copied());
+            bencher.iter(|| router.find(black_box(path.as_bytes())).map(|(target, _)| *target));
         });
         group.bench_function(BenchmarkId::new("tree", name), |bencher| {
             bencher.iter(|| tree.at(black_box(path)).ok().map(|found| *found.value));

@@ -72,3 +72,4 @@ pub mod observe;
 pub mod proto;
 pub mod reactor;
 pub mod server;
+pub mod worker;

@@ -176,7 +176,7 @@ impl Desk {
 
     fn answer(&mut self) {
         let request = Request::new(&self.index, self.input.unread());
-        let response = self.gateway.answer(&request).expect("no panic");
+        let response = self.gateway.answer(request).expect("answered at the head");
         if matches!(response.body, Body::Reflect) && request.framing() != Framing::None {
             self.held = Some((response, Vec::new()));
             self.machine.ask_for_body(&mut self.output);

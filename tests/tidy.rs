@@ -12,14 +12,15 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("config", &["http"]),
     ("proto", &["base", "http", "config"]),
     ("gateway", &["base", "http", "observe", "config"]),
-    ("reactor", &["base", "http", "proto", "gateway", "observe", "config"]),
+    ("worker", &["base", "http", "gateway", "observe"]),
+    ("reactor", &["base", "http", "proto", "gateway", "worker", "observe", "config"]),
     ("cli", &["config"]),
-    ("server", &["base", "http", "proto", "gateway", "reactor", "observe", "config"]),
+    ("server", &["base", "http", "proto", "gateway", "worker", "reactor", "observe", "config"]),
 ];
 
 /// Words that may stand only in these places (prefixes of a path below `src/`), and what to do instead.
 const ONLY_IN: &[(&str, &[&str], &str)] = &[
-    ("mio::", &["reactor/", "server/mod.rs"], "only the reactor polls"),
+    ("mio::", &["reactor/", "server/launch.rs", "server/plan.rs"], "only the reactor polls"),
     ("socket2::", &["reactor/"], "only the reactor opens sockets"),
     ("Instant::now", &["base/clock.rs", "observe/", "server/"], "time is an argument: take a Tick"),
     ("SystemTime::now", &["base/clock.rs", "observe/", "server/"], "time is an argument"),

@@ -78,7 +78,7 @@ impl Connection {
         let mut count = 0;
         while let Ok(Progress::Head) = self.machine.receive(&mut self.input, &mut self.index, &self.limits) {
             let request = Request::new(&self.index, self.input.unread());
-            let response = self.gateway.answer(&request).expect("no panic");
+            let response = self.gateway.answer(request).expect("answered at the head");
             self.machine.respond(response, true, &mut self.stamp, &mut self.output);
             self.input.consume(usize::from(self.index.head_len));
             count += 1;

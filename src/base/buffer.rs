@@ -54,6 +54,12 @@ impl ReadBuffer {
         self.check();
     }
 
+    /// Drops all but the first `len` unread bytes.
+    pub fn truncate(&mut self, len: usize) {
+        self.filled = self.filled.min(self.consumed + len as u32);
+        self.check();
+    }
+
     /// Drops everything.
     pub fn clear(&mut self) {
         self.consume(self.unread().len());

@@ -5,11 +5,11 @@
 
 use std::cell::Cell;
 use std::ops::Add;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// A moment in steps of [`Tick::MS`] since the clock was made.
+/// A moment in steps of [`Tick::MS`] of the machine's monotonic clock.
 ///
 /// Wraps after 497 days; moments are compared by their distance, so that wrapping is harmless as long as no
 /// deadline is more than 248 days away.
@@ -47,6 +47,45 @@ impl Add<u32> for Tick {
     }
 }
 
+/// A moment of the machine's monotonic clock by which something is due, or none.
+///
+/// The same for all threads, unlike a [`Tick`], and asked by those who have no turn: handlers on workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deadline(u64);
+
+impl Deadline {
+    /// It is never due.
+    pub const NEVER: Deadline = Deadline(u64::MAX);
+
+    /// Due at this moment, in nanoseconds as [`Clock::now_ns`] has them.
+    #[must_use]
+    pub fn at_ns(ns: u64) -> Deadline {
+        Deadline(ns)
+    }
+
+    /// Due so long from now.
+    #[must_use]
+    pub fn within(span: Duration) -> Deadline {
+        let span_ns = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
+        Deadline(monotonic_ns().saturating_add(span_ns))
+    }
+
+    /// How long there is left; [`Duration::MAX`] when it is never due.
+    #[must_use]
+    pub fn remaining(self) -> Duration {
+        match self {
+            Deadline::NEVER => Duration::MAX,
+            Deadline(ns) => Duration::from_nanos(ns.saturating_sub(monotonic_ns())),
+        }
+    }
+
+    /// The moment, in nanoseconds.
+    #[must_use]
+    pub fn ns(self) -> u64 {
+        self.0
+    }
+}
+
 /// The time of this turn, and the only place that asks for it.
 #[derive(Debug)]
 pub struct Clock {
@@ -58,7 +97,6 @@ pub struct Clock {
 #[derive(Debug)]
 enum Source {
     Machine {
-        origin_ns: u64,
         wall_next_ns: u64,
         wall_seconds: u64,
     },
@@ -72,7 +110,7 @@ impl Clock {
     /// The machine's clock.
     #[must_use]
     pub fn of_machine() -> Clock {
-        let source = Source::Machine { origin_ns: monotonic_ns(), wall_next_ns: 0, wall_seconds: 0 };
+        let source = Source::Machine { wall_next_ns: 0, wall_seconds: 0 };
         Clock { source, now_ns: 0, seen_ns: Cell::new(0) }
     }
 
@@ -94,7 +132,7 @@ impl Clock {
         self.now_ns = self.precise_ns();
     }
 
-    /// The moment of the last [`tick`](Clock::tick), in nanoseconds since the clock was made.
+    /// The moment of the last [`tick`](Clock::tick), in nanoseconds of the machine's monotonic clock.
     #[must_use]
     pub fn now_ns(&self) -> u64 {
         self.now_ns
@@ -110,7 +148,7 @@ impl Clock {
     #[must_use]
     pub fn precise_ns(&self) -> u64 {
         let ns = match &self.source {
-            Source::Machine { origin_ns, .. } => monotonic_ns() - origin_ns,
+            Source::Machine { .. } => monotonic_ns(),
             Source::Script { ns } => *ns,
         };
         self.seen_ns.set(ns);
@@ -141,8 +179,9 @@ impl Clock {
     }
 }
 
-/// Bare, since every drive asks: one call and one sum.
-fn monotonic_ns() -> u64 {
+/// Nanoseconds of the machine's monotonic clock. Bare, since every drive asks.
+#[must_use]
+pub fn monotonic_ns() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }

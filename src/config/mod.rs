@@ -142,9 +142,10 @@ pub enum DescriptorTable {
 }
 
 /// Where handlers run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Dispatch {
     /// Each where it asks to.
+    #[default]
     Auto,
     /// All on the reactor, even those that may block it.
     Inline,
@@ -205,6 +206,8 @@ pub struct Limits {
     pub fields_max: u32,
     /// Bytes of a request body, decoded. Over it: 413.
     pub body_bytes_max: u64,
+    /// Bytes of a body that is collected for a handler, where its route does not say. Over it: 413.
+    pub collected_bytes_max: u64,
     /// From the first byte of a head (or the accept) to its end; not renewed by bytes. Over it: 408.
     pub head_ms_max: u32,
     /// The span over which a body must keep up
@@ -241,6 +244,7 @@ impl Default for Limits {
             head_bytes_max: 16 * 1024,
             fields_max: 100,
             body_bytes_max: 1024 * 1024 * 1024,
+            collected_bytes_max: 1024 * 1024,
             head_ms_max: 10_000,
             body_ms_max: 15_000,
             idle_ms_max: 75_000,

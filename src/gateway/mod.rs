@@ -3,27 +3,54 @@
 //! Pure: no sockets, no threads, no clock. Knows neither how a request came nor how its answer leaves.
 
 pub mod access_log;
+pub mod answer;
+mod exchange;
 pub mod handler;
+pub mod middleware;
+pub mod notes;
 pub mod route;
+mod ticket;
 
 use std::panic::{self, AssertUnwindSafe};
+use std::sync::Arc;
 
-use crate::gateway::handler::Handler;
+pub use answer::IntoResponse;
+pub use exchange::{Awaited, BodyReader, Exchange, Incoming};
+pub use notes::{Notes, State};
+pub use ticket::{Cancel, Ticket};
+
+use crate::config::Dispatch;
 use crate::gateway::handler::files::Files;
-use crate::gateway::route::Router;
+use crate::gateway::handler::{BodyPlan, Handler, Place};
+use crate::gateway::middleware::{Chain, Middleware};
+use crate::gateway::route::{Params, Route, Router, Terms};
 use crate::http::{Body, Fields, Method, MethodSet, Request, Response, Status};
 
 /// What one kind of listener serves: files first, then endpoints, then 404.
 #[derive(Default)]
 pub struct Gateway {
     files: Option<Files>,
-    router: Router<Endpoint>,
+    router: Router<Resource>,
+    chain: Chain,
+    state: Arc<State>,
+    dispatch: Dispatch,
 }
 
-/// A resource made by a handler.
-struct Endpoint {
-    handler: Box<dyn Handler>,
+/// What is served at one path: a route for each method.
+#[derive(Default)]
+struct Resource {
+    by_method: [Option<Arc<Route>>; Method::ALL.len()],
     methods: MethodSet,
+}
+
+/// What becomes of a request whose head was read.
+pub enum Decision<'g> {
+    /// It is answered.
+    Answer(Response),
+    /// It is answered 500, because its handler panicked; nobody else's is touched.
+    Panicked(Response),
+    /// Its route wants the body first, or runs on a worker.
+    Defer(&'g Arc<Route>, Params),
 }
 
 impl Gateway {
@@ -40,64 +67,186 @@ impl Gateway {
         self
     }
 
-    /// Serves an endpoint at a pattern such as `/users/{id}`.
-    ///
-    /// # Panics
-    /// When the pattern is malformed or stands in the way of another: patterns are written by programmers.
+    /// Says where handlers run: as they ask, all on the reactor, or all on workers. To be said before the
+    /// first route.
     #[must_use]
-    pub fn with(mut self, pattern: &'static str, handler: impl Handler) -> Gateway {
-        let methods = handler.methods();
-        self.router.insert(pattern, Endpoint { handler: Box::new(handler), methods });
+    pub fn with_dispatch(self, dispatch: Dispatch) -> Gateway {
+        Gateway { dispatch, ..self }
+    }
+
+    /// Shares this state with every handler. To be said before the first route.
+    #[must_use]
+    pub fn with_state(self, state: State) -> Gateway {
+        Gateway { state: Arc::new(state), ..self }
+    }
+
+    /// Sends every request through a middleware, behind those that were given before.
+    #[must_use]
+    pub fn with_middleware(mut self, middleware: impl Middleware) -> Gateway {
+        self.chain.push(middleware);
         self
     }
 
-    /// The answer to a request, made here and now. `Err`: the handler panicked; its request is answered
-    /// 500, and nobody else's is touched.
+    /// Serves an endpoint at a pattern such as `/users/{id}`, for the methods that it names itself.
     ///
-    /// # Errors
-    /// The answer to give instead.
+    /// # Panics
+    /// As [`with_route`](Gateway::with_route).
+    #[must_use]
+    pub fn with(self, pattern: &str, handler: impl Handler) -> Gateway {
+        let methods = handler.methods();
+        self.with_route(methods, pattern, Box::new(handler), Terms::default())
+    }
+
+    /// Serves a handler at a pattern, for these methods.
+    ///
+    /// # Panics
+    /// When the pattern is malformed, stands in the way of another or has a route for such a method already:
+    /// patterns are written by programmers.
+    #[must_use]
+    pub fn with_route(
+        mut self,
+        methods: MethodSet,
+        pattern: &str,
+        handler: Box<dyn Handler>,
+        terms: Terms,
+    ) -> Gateway {
+        let place = self.place_for(&*handler, &terms);
+        let route = Arc::new(Route::new(pattern, handler, terms, place, Arc::clone(&self.state)));
+        self.router.entry(pattern).add(methods, &route);
+        self
+    }
+
+    fn place_for(&self, handler: &dyn Handler, terms: &Terms) -> Place {
+        match self.dispatch {
+            Dispatch::Auto if terms.body.unwrap_or(handler.body()) == BodyPlan::Stream => Place::Worker,
+            Dispatch::Auto => terms.place.unwrap_or(handler.place()),
+            Dispatch::Inline => Place::Reactor,
+            Dispatch::Queue => Place::Worker,
+        }
+    }
+
+    /// The first route that runs on a worker, if one does.
+    #[must_use]
+    pub fn worker_route(&self) -> Option<&Route> {
+        let routes = self.router.targets().flat_map(|resource| resource.by_method.iter().flatten());
+        routes.map(|route| &**route).find(|route| route.place() == Place::Worker)
+    }
+
+    /// Answers a request, or says who will.
     #[inline]
-    pub fn answer(&self, request: &Request<'_>) -> Result<Response, Response> {
+    pub fn decide<'g: 'r, 'r>(&'g self, exchange: &mut Exchange<'r>) -> Decision<'g> {
         // A handler is shared by all requests and must stand a panic of one of them: what it keeps is its
         // own to guard, as with any value behind a lock.
-        panic::catch_unwind(AssertUnwindSafe(|| self.decide(request)))
-            .map_err(|_| Response::plain(Status::INTERNAL_SERVER_ERROR))
+        panic::catch_unwind(AssertUnwindSafe(|| match self.chain.is_empty() {
+            true => self.choose(exchange),
+            false => self.choose_behind_chain(exchange),
+        }))
+        .unwrap_or_else(|_| {
+            let mut response = Response::plain(Status::INTERNAL_SERVER_ERROR);
+            self.finish(exchange.notes(), &mut response);
+            Decision::Panicked(response)
+        })
+    }
+
+    /// The answer to a request that can be answered at its head; `None`: its route wants more, or panicked.
+    #[must_use]
+    #[inline]
+    pub fn answer(&self, request: Request<'_>) -> Option<Response> {
+        match self.decide(&mut Exchange::new(request, &mut Notes::default())) {
+            Decision::Answer(response) => Some(response),
+            Decision::Panicked(_) | Decision::Defer(..) => None,
+        }
+    }
+
+    /// What every answer has in common, for one that was not made by [`decide`](Gateway::decide).
+    pub fn finish(&self, notes: &Notes, response: &mut Response) {
+        if notes.entered() > 0 {
+            // A middleware that panics here spoils nothing but its own share of the answer.
+            let _ = panic::catch_unwind(AssertUnwindSafe(|| self.chain.leave(notes, response)));
+        }
+    }
+
+    #[cold]
+    fn choose_behind_chain<'g: 'r, 'r>(&'g self, exchange: &mut Exchange<'r>) -> Decision<'g> {
+        let decision = match self.chain.enter(exchange) {
+            Some(response) => Decision::Answer(response),
+            None => self.choose(exchange),
+        };
+        match decision {
+            Decision::Answer(mut response) => {
+                self.chain.leave(exchange.notes(), &mut response);
+                Decision::Answer(response)
+            }
+            decision => decision,
+        }
     }
 
     #[inline]
-    fn decide(&self, request: &Request<'_>) -> Response {
+    fn choose<'g: 'r, 'r>(&'g self, exchange: &mut Exchange<'r>) -> Decision<'g> {
+        let (method, path) = (exchange.method(), exchange.path_bytes());
         // RFC 9110 section 9.1: what nobody here knows is 501. TRACE would reflect credentials (section
         // 9.3.8).
-        if matches!(request.method(), Method::Unknown | Method::Trace | Method::Connect) {
-            return Response::plain(Status::NOT_IMPLEMENTED);
+        if matches!(method, Method::Unknown | Method::Trace | Method::Connect) {
+            return Decision::Answer(Response::plain(Status::NOT_IMPLEMENTED));
         }
-        let endpoint = self.router.find(request.path_bytes());
-        if let Some(answer) = self.files.as_ref().and_then(|files| files.answer(request)) {
+        let found = self.router.find(path);
+        if let Some(answer) = self.files.as_ref().and_then(|files| files.answer(&exchange.request())) {
             // A file for which there is no descriptor left need not exist: an endpoint of that name, as
             // for health, answers without one.
-            if answer.status != Status::SERVICE_UNAVAILABLE || endpoint.is_none() {
-                return answer;
+            if answer.status != Status::SERVICE_UNAVAILABLE || found.is_none() {
+                return Decision::Answer(answer);
             }
         }
-        match endpoint {
-            Some(endpoint) => endpoint.answer(request),
+        match found {
+            Some((resource, params)) => resource.decide(exchange, params),
             // RFC 9110 section 9.3.7: `*` asks about the server as a whole.
-            None if request.path_bytes() == b"*" => allowed(Status::NO_CONTENT, MethodSet::READ),
-            None => Response::plain(Status::NOT_FOUND),
+            None if path == b"*" => Decision::Answer(allowed(Status::NO_CONTENT, MethodSet::READ)),
+            None => Decision::Answer(Response::plain(Status::NOT_FOUND)),
         }
     }
 }
 
-impl Endpoint {
+impl Resource {
+    fn add(&mut self, methods: MethodSet, route: &Arc<Route>) {
+        let asked = |method: &Method| methods.contains(*method) && *method != Method::Options;
+        for method in Method::ALL.into_iter().filter(asked) {
+            let place = &mut self.by_method[method as usize];
+            assert!(place.is_none(), "route {} {}: already taken", method.as_str(), route.pattern());
+            *place = Some(Arc::clone(route));
+        }
+        self.methods = self.methods.union(methods).union(MethodSet::of(&[Method::Options]));
+        if methods.contains(Method::Get) {
+            self.methods = self.methods.union(MethodSet::READ);
+        }
+    }
+
     #[inline]
-    fn answer(&self, request: &Request<'_>) -> Response {
-        if !self.methods.contains(request.method()) {
-            return allowed(Status::METHOD_NOT_ALLOWED, self.methods);
+    fn decide<'g: 'r, 'r>(&'g self, exchange: &mut Exchange<'r>, params: Params) -> Decision<'g> {
+        let Some(route) = self.route(exchange.method()) else {
+            return Decision::Answer(self.without_route(exchange.method()));
+        };
+        if !route.is_immediate(exchange.framing()) {
+            return Decision::Defer(route, params);
         }
-        if request.method() == Method::Options {
-            return allowed(Status::NO_CONTENT, self.methods);
+        exchange.take_route(route, params);
+        Decision::Answer(route.handler().handle(exchange))
+    }
+
+    /// HEAD is answered as GET, unless it has a route of its own.
+    #[inline]
+    fn route(&self, method: Method) -> Option<&Arc<Route>> {
+        match &self.by_method[method as usize] {
+            None if method == Method::Head => self.by_method[Method::Get as usize].as_ref(),
+            route => route.as_ref(),
         }
-        self.handler.handle(request)
+    }
+
+    #[cold]
+    fn without_route(&self, method: Method) -> Response {
+        match method {
+            Method::Options => allowed(Status::NO_CONTENT, self.methods),
+            _ => allowed(Status::METHOD_NOT_ALLOWED, self.methods),
+        }
     }
 }
 
@@ -116,38 +265,142 @@ fn fresh(content_type: &str, body: Vec<u8>) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::{HeadIndex, Span};
+    use crate::gateway::middleware::Flow;
+    use crate::http::{Framing, HeadIndex, Span};
 
-    fn status(gateway: &Gateway, method: Method, path: &str) -> Result<Status, Status> {
+    fn decision<T>(
+        gateway: &Gateway,
+        method: Method,
+        path: &str,
+        look: impl FnOnce(Decision<'_>, &Notes) -> T,
+    ) -> T {
         let index = HeadIndex { method, path: Span::new(0, path.len()), ..HeadIndex::default() };
-        let answer = gateway.answer(&Request::new(&index, path.as_bytes()));
-        answer.map(|answer| answer.status).map_err(|answer| answer.status)
+        let mut notes = Notes::default();
+        let decision = gateway.decide(&mut Exchange::new(Request::new(&index, path.as_bytes()), &mut notes));
+        look(decision, &notes)
     }
 
-    struct Panics;
+    fn answer(gateway: &Gateway, method: Method, path: &str) -> Response {
+        decision(gateway, method, path, |decision, _| match decision {
+            Decision::Answer(response) | Decision::Panicked(response) => response,
+            Decision::Defer(..) => panic!("{path} is deferred"),
+        })
+    }
 
-    impl Handler for Panics {
-        fn handle(&self, _: &Request<'_>) -> Response {
-            panic!("as it was told to");
-        }
+    fn lines(response: &Response) -> String {
+        String::from_utf8(response.fields.lines().concat()).unwrap()
+    }
+
+    fn route(gateway: Gateway, method: Method, pattern: &str, handler: impl Handler) -> Gateway {
+        gateway.with_route(MethodSet::of(&[method]), pattern, Box::new(handler), Terms::default())
     }
 
     #[test]
     fn methods_are_refused_by_who_knows_them() {
         let gateway = Gateway::new().with("/a", handler::Plaintext);
-        assert_eq!(status(&gateway, Method::Get, "/a"), Ok(Status::OK));
-        assert_eq!(status(&gateway, Method::Post, "/a"), Ok(Status::METHOD_NOT_ALLOWED));
-        assert_eq!(status(&gateway, Method::Options, "/a"), Ok(Status::NO_CONTENT));
-        assert_eq!(status(&gateway, Method::Options, "*"), Ok(Status::NO_CONTENT));
-        assert_eq!(status(&gateway, Method::Trace, "/a"), Ok(Status::NOT_IMPLEMENTED));
-        assert_eq!(status(&gateway, Method::Unknown, "/b"), Ok(Status::NOT_IMPLEMENTED));
-        assert_eq!(status(&gateway, Method::Get, "/b"), Ok(Status::NOT_FOUND));
+        let status = |method, path| answer(&gateway, method, path).status;
+        assert_eq!(status(Method::Get, "/a"), Status::OK);
+        assert_eq!(status(Method::Post, "/a"), Status::METHOD_NOT_ALLOWED);
+        assert_eq!(status(Method::Options, "/a"), Status::NO_CONTENT);
+        assert_eq!(status(Method::Options, "*"), Status::NO_CONTENT);
+        assert_eq!(status(Method::Trace, "/a"), Status::NOT_IMPLEMENTED);
+        assert_eq!(status(Method::Unknown, "/b"), Status::NOT_IMPLEMENTED);
+        assert_eq!(status(Method::Get, "/b"), Status::NOT_FOUND);
+    }
+
+    #[test]
+    fn a_path_has_a_route_for_each_method() {
+        let gateway = route(Gateway::new(), Method::Get, "/users/{id}", |exchange: &mut Exchange| {
+            format!("{} at {}", exchange.param("id").unwrap_or_default(), exchange.pattern())
+        });
+        let gateway = route(gateway, Method::Delete, "/users/{id}", |_: &mut Exchange| ());
+        let shown = answer(&gateway, Method::Get, "/users/7");
+        assert!(matches!(&shown.body, Body::Owned(body) if body == b"7 at /users/{id}"));
+        assert_eq!(answer(&gateway, Method::Head, "/users/7").status, Status::OK, "as GET");
+        assert_eq!(answer(&gateway, Method::Delete, "/users/7").status, Status::NO_CONTENT);
+        let refused = answer(&gateway, Method::Post, "/users/7");
+        assert!(lines(&refused).contains("Allow: GET, HEAD, DELETE, OPTIONS\r\n"), "{}", lines(&refused));
+    }
+
+    #[test]
+    #[should_panic(expected = "already taken")]
+    fn two_routes_for_one_method_are_a_mistake() {
+        let gateway = route(Gateway::new(), Method::Get, "/a", handler::Plaintext);
+        let _ = route(gateway, Method::Get, "/a", handler::Json);
     }
 
     #[test]
     fn a_panic_costs_one_request() {
-        let gateway = Gateway::new().with("/panics", Panics).with("/a", handler::Plaintext);
-        assert_eq!(status(&gateway, Method::Get, "/panics"), Err(Status::INTERNAL_SERVER_ERROR));
-        assert_eq!(status(&gateway, Method::Get, "/a"), Ok(Status::OK));
+        let gateway = Gateway::new().with("/a", handler::Plaintext);
+        let gateway = route(gateway, Method::Get, "/panics", |_: &mut Exchange| -> () { panic!("as told") });
+        let is_panic = decision(
+            &gateway,
+            Method::Get,
+            "/panics",
+            |decision, _| matches!(decision, Decision::Panicked(response) if response.status == Status::INTERNAL_SERVER_ERROR),
+        );
+        assert!(is_panic);
+        assert_eq!(answer(&gateway, Method::Get, "/a").status, Status::OK);
+    }
+
+    #[test]
+    fn what_is_not_answered_at_the_head_is_deferred() {
+        let is_deferred = |dispatch, terms, framing| {
+            let gateway = Gateway::new().with_dispatch(dispatch).with_route(
+                MethodSet::of(&[Method::Post]),
+                "/a",
+                Box::new(|_: &mut Exchange| "done"),
+                terms,
+            );
+            let index =
+                HeadIndex { method: Method::Post, path: Span::new(0, 2), framing, ..HeadIndex::default() };
+            gateway.answer(Request::new(&index, b"/a")).is_none()
+        };
+        let on_workers = Terms { place: Some(Place::Worker), ..Terms::default() };
+        let here = Terms::default();
+        assert!(!is_deferred(Dispatch::Auto, here, Framing::None));
+        assert!(is_deferred(Dispatch::Auto, here, Framing::Length(1)), "its body is to come");
+        assert!(is_deferred(Dispatch::Auto, on_workers, Framing::None));
+        assert!(!is_deferred(Dispatch::Inline, on_workers, Framing::None));
+        assert!(is_deferred(Dispatch::Queue, here, Framing::None));
+    }
+
+    /// Answers what it is told to, and leaves a trace on what passes.
+    struct Stamps(&'static str, Option<Status>);
+
+    impl Middleware for Stamps {
+        fn enter(&self, _: &mut Exchange<'_>) -> Flow {
+            self.1.map_or(Flow::On, |status| Flow::Answer(Response::empty(status)))
+        }
+
+        fn leave(&self, _: &Notes, response: &mut Response) {
+            response.fields.push("X-Passed", self.0);
+        }
+    }
+
+    #[test]
+    fn middleware_is_left_in_reverse_and_only_where_it_was_entered() {
+        let gateway = Gateway::new()
+            .with_middleware(Stamps("outer", None))
+            .with_middleware(Stamps("guard", Some(Status::FORBIDDEN)))
+            .with_middleware(Stamps("inner", None))
+            .with("/a", handler::Plaintext);
+        let answer = answer(&gateway, Method::Get, "/a");
+        assert_eq!(answer.status, Status::FORBIDDEN);
+        assert_eq!(lines(&answer), "X-Passed: guard\r\nX-Passed: outer\r\n");
+    }
+
+    #[test]
+    fn a_deferred_answer_leaves_by_the_middleware_it_came_by() {
+        let gateway = Gateway::new()
+            .with_dispatch(Dispatch::Queue)
+            .with_middleware(Stamps("one", None))
+            .with("/a", handler::Plaintext);
+        let mut response = Response::plain(Status::GATEWAY_TIMEOUT);
+        decision(&gateway, Method::Get, "/a", |decision, notes| {
+            assert!(matches!(decision, Decision::Defer(..)));
+            gateway.finish(notes, &mut response);
+        });
+        assert!(lines(&response).contains("X-Passed: one"));
     }
 }

@@ -3,13 +3,20 @@
 //! Paths without parameters are found by length and bytes, in a few nanoseconds; patterns go through a radix
 //! tree (`matchit`). A path that is written out wins over a pattern that would match it too.
 
+use std::sync::Arc;
+
 use crate::base::short::Ends;
+use crate::gateway::handler::{BodyPlan, Handler, Place};
+use crate::gateway::notes::State;
+use crate::http::Framing;
 
 /// See the module.
 pub struct Router<T> {
     /// Written-out paths, by length.
     exact: Vec<Vec<Exact<T>>>,
-    patterns: matchit::Router<T>,
+    tree: matchit::Router<usize>,
+    /// What the tree leads to.
+    patterns: Vec<(Box<str>, T)>,
 }
 
 struct Exact<T> {
@@ -28,41 +35,204 @@ impl<T> Exact<T> {
 
 impl<T> Default for Router<T> {
     fn default() -> Router<T> {
-        Router { exact: Vec::new(), patterns: matchit::Router::new() }
+        Router { exact: Vec::new(), tree: matchit::Router::new(), patterns: Vec::new() }
     }
 }
 
-impl<T> Router<T> {
-    /// Serves `target` at a path or at a pattern such as `/users/{id}`.
+impl<T: Default> Router<T> {
+    /// What is served at a path or at a pattern such as `/users/{id}` or `/files/{*rest}`; made when there
+    /// is nothing yet.
     ///
     /// # Panics
-    /// When the pattern is malformed or already taken: patterns are written by programmers.
-    pub fn insert(&mut self, pattern: &str, target: T) {
+    /// When the pattern is malformed or stands in the way of another: patterns are written by programmers.
+    pub fn entry(&mut self, pattern: &str) -> &mut T {
+        assert!(pattern.starts_with('/'), "route {pattern:?}: a path begins with /");
         if pattern.contains(['{', '}']) {
-            self.patterns.insert(pattern, target).unwrap_or_else(|error| panic!("route {pattern}: {error}"));
-            return;
+            return self.pattern_entry(pattern);
         }
         if self.exact.len() <= pattern.len() {
             self.exact.resize_with(pattern.len() + 1, Vec::new);
         }
         let shelf = &mut self.exact[pattern.len()];
         let path = pattern.as_bytes();
-        assert!(shelf.iter().all(|taken| *taken.path != *path), "route {pattern}: already taken");
-        shelf.push(Exact { ends: Ends::of(path), path: path.into(), target });
+        let place = shelf.iter().position(|taken| *taken.path == *path).unwrap_or_else(|| {
+            shelf.push(Exact { ends: Ends::of(path), path: path.into(), target: T::default() });
+            shelf.len() - 1
+        });
+        &mut shelf[place].target
     }
 
+    fn pattern_entry(&mut self, pattern: &str) -> &mut T {
+        let place = self.patterns.iter().position(|(taken, _)| **taken == *pattern).unwrap_or_else(|| {
+            let place = self.patterns.len();
+            self.tree.insert(pattern, place).unwrap_or_else(|error| panic!("route {pattern}: {error}"));
+            self.patterns.push((pattern.into(), T::default()));
+            place
+        });
+        &mut self.patterns[place].1
+    }
+}
+
+impl<T> Router<T> {
     /// What is served at a path.
     #[must_use]
     #[inline]
-    pub fn find(&self, path: &[u8]) -> Option<&T> {
+    pub fn find(&self, path: &[u8]) -> Option<(&T, Params)> {
         let shelf = self.exact.get(path.len()).map_or(&[][..], Vec::as_slice);
         let ends = Ends::of(path);
         if let Some(exact) = shelf.iter().find(|exact| exact.is_at(path, ends)) {
-            return Some(&exact.target);
+            return Some((&exact.target, Params::default()));
+        }
+        self.find_pattern(path)
+    }
+
+    fn find_pattern(&self, path: &[u8]) -> Option<(&T, Params)> {
+        if self.patterns.is_empty() {
+            return None;
         }
         let path = std::str::from_utf8(path).ok()?;
-        self.patterns.at(path).ok().map(|found| found.value)
+        let found = self.tree.at(path).ok()?;
+        let mut params = Params::default();
+        found.params.iter().for_each(|(_, value)| params.push(path, value));
+        Some((&self.patterns[*found.value].1, params))
     }
+
+    /// Everything that is served.
+    pub fn targets(&self) -> impl Iterator<Item = &T> {
+        let exact = self.exact.iter().flatten().map(|exact| &exact.target);
+        exact.chain(self.patterns.iter().map(|(_, target)| target))
+    }
+}
+
+/// What stands for the names of a pattern, as places in the path: it outlives the look-up and travels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Params {
+    count: u8,
+    places: [(u16, u16); Params::MAX],
+}
+
+impl Params {
+    /// Names in one pattern.
+    pub const MAX: usize = 8;
+
+    fn push(&mut self, path: &str, value: &str) {
+        let start = value.as_ptr().addr() - path.as_ptr().addr();
+        self.places[usize::from(self.count)] = (start as u16, value.len() as u16);
+        self.count += 1;
+    }
+
+    /// What stands for the name at that place of the pattern.
+    #[must_use]
+    pub fn of<'p>(&self, path: &'p str, place: usize) -> Option<&'p str> {
+        let (start, len) = *self.places[..usize::from(self.count)].get(place)?;
+        path.get(usize::from(start)..usize::from(start) + usize::from(len))
+    }
+}
+
+/// Which requests are taken first when they wait for a worker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Priority {
+    /// As they come.
+    #[default]
+    Normal,
+    /// Before all others, though one in eight places is kept for those.
+    High,
+}
+
+/// How a handler is called, where that is not left to it and to the server's flags.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// Where it runs.
+    pub place: Option<Place>,
+    /// What it wants of a body.
+    pub body: Option<BodyPlan>,
+    /// Bytes of a collected body. Over it: 413.
+    pub body_bytes_max: Option<u64>,
+    /// From the complete request to its answer, in milliseconds. Over it: 504. `Some(None)`: no limit.
+    pub request_ms_max: Option<Option<u32>>,
+    /// Which requests are taken first.
+    pub priority: Priority,
+}
+
+/// A handler, where it is served and how it is called.
+pub struct Route {
+    handler: Box<dyn Handler>,
+    pattern: Box<str>,
+    names: Box<[Box<str>]>,
+    state: Arc<State>,
+    terms: Terms,
+    place: Place,
+    body: BodyPlan,
+}
+
+impl Route {
+    /// # Panics
+    /// When the pattern has more names than a request keeps.
+    pub(super) fn new(
+        pattern: &str,
+        handler: Box<dyn Handler>,
+        terms: Terms,
+        place: Place,
+        state: Arc<State>,
+    ) -> Route {
+        let names = names_of(pattern);
+        assert!(names.len() <= Params::MAX, "route {pattern}: more than {} names", Params::MAX);
+        let body = terms.body.unwrap_or(handler.body());
+        Route { handler, pattern: pattern.into(), names, state, terms, place, body }
+    }
+
+    /// Its handler.
+    #[must_use]
+    #[inline]
+    pub fn handler(&self) -> &dyn Handler {
+        &*self.handler
+    }
+
+    /// Where it is served, as it was written.
+    #[must_use]
+    pub fn pattern(&self) -> &str {
+        &self.pattern
+    }
+
+    /// The names in its pattern, in their order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(|name| &**name)
+    }
+
+    /// How it is called.
+    #[must_use]
+    pub fn terms(&self) -> &Terms {
+        &self.terms
+    }
+
+    /// Where it runs.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        self.place
+    }
+
+    /// What it wants of a body.
+    #[must_use]
+    pub fn body(&self) -> BodyPlan {
+        self.body
+    }
+
+    /// The server's shared state.
+    #[must_use]
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Whether a request with such a body can be answered where and when its head is read.
+    #[inline]
+    pub(super) fn is_immediate(&self, framing: Framing) -> bool {
+        self.place == Place::Reactor && (framing == Framing::None || self.body == BodyPlan::Ignore)
+    }
+}
+
+fn names_of(pattern: &str) -> Box<[Box<str>]> {
+    let openings = pattern.split('{').skip(1);
+    openings.map(|rest| rest.split('}').next().unwrap_or(rest).trim_start_matches('*').into()).collect()
 }
 
 #[cfg(test)]
@@ -72,22 +242,42 @@ mod tests {
     #[test]
     fn written_out_paths_win_over_patterns() {
         let mut router = Router::default();
-        router.insert("/users/{id}", "any");
-        router.insert("/users/me", "me");
-        router.insert("/", "root");
-        assert_eq!(router.find(b"/users/me"), Some(&"me"));
-        assert_eq!(router.find(b"/users/7"), Some(&"any"));
-        assert_eq!(router.find(b"/"), Some(&"root"));
-        assert_eq!(router.find(b"/users"), None);
-        assert_eq!(router.find(b""), None);
-        assert_eq!(router.find(b"/users/7/x"), None);
+        for pattern in ["/users/{id}", "/users/me", "/", "/files/{*rest}"] {
+            *router.entry(pattern) = pattern;
+        }
+        let found = |path: &'static str| {
+            let (target, params) = router.find(path.as_bytes())?;
+            Some((*target, params.of(path, 0)))
+        };
+        assert_eq!(found("/users/me"), Some(("/users/me", None)));
+        assert_eq!(found("/users/7"), Some(("/users/{id}", Some("7"))));
+        assert_eq!(found("/files/a/b"), Some(("/files/{*rest}", Some("a/b"))));
+        assert_eq!(found("/"), Some(("/", None)));
+        for absent in ["/users", "", "/users/7/x"] {
+            assert_eq!(found(absent), None);
+        }
     }
 
     #[test]
-    #[should_panic(expected = "already taken")]
-    fn a_path_is_served_by_one() {
-        let mut router = Router::default();
-        router.insert("/a", 1);
-        router.insert("/a", 2);
+    fn a_pattern_is_one_entry_however_often_it_is_written() {
+        let mut router = Router::<u32>::default();
+        for pattern in ["/a", "/a", "/{x}/{y}", "/{x}/{y}"] {
+            *router.entry(pattern) += 1;
+        }
+        assert_eq!(router.targets().copied().collect::<Vec<_>>(), [2, 2]);
+    }
+
+    #[test]
+    #[should_panic(expected = "conflict")]
+    fn two_patterns_for_the_same_paths_are_a_mistake() {
+        let mut router = Router::<u32>::default();
+        router.entry("/users/{id}");
+        router.entry("/users/{name}");
+    }
+
+    #[test]
+    fn names_are_read_from_the_pattern() {
+        let names = names_of("/users/{id}/posts/{post}/{*rest}");
+        assert_eq!(names.iter().map(|name| &**name).collect::<Vec<_>>(), ["id", "post", "rest"]);
     }
 }

@@ -79,7 +79,7 @@ impl Method {
 }
 
 /// The methods a resource answers, as written in `Allow`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MethodSet(u16);
 
 impl MethodSet {
@@ -96,6 +96,12 @@ impl MethodSet {
             at += 1;
         }
         MethodSet(bits)
+    }
+
+    /// The methods of both sets.
+    #[must_use]
+    pub const fn union(self, other: MethodSet) -> MethodSet {
+        MethodSet(self.0 | other.0)
     }
 
     /// Whether the method is in the set.

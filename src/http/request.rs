@@ -175,6 +175,24 @@ impl Default for HeadIndex {
 }
 
 impl HeadIndex {
+    /// Makes it describe what another describes. Of the large array only what is in use is touched.
+    pub fn copy_from(&mut self, other: &HeadIndex) {
+        let count = usize::from(other.field_count);
+        self.method = other.method;
+        self.version = other.version;
+        self.framing = other.framing;
+        self.persistent = other.persistent;
+        self.expects_continue = other.expects_continue;
+        self.line = other.line;
+        self.path = other.path;
+        self.query = other.query;
+        self.host = other.host;
+        self.head_len = other.head_len;
+        self.field_count = other.field_count;
+        self.fields[..count].copy_from_slice(&other.fields[..count]);
+        self.plain_path.clone_from(&other.plain_path);
+    }
+
     /// The field lines in the order sent.
     #[must_use]
     pub fn fields(&self) -> &[FieldSpan] {

@@ -3,6 +3,8 @@
 //! A static answer allocates nothing. Framing (`Content-Length`, chunks, `Connection`, `Date`, `Server`) is
 //! not here: the protocol writes it, so that no handler can get it wrong.
 
+use std::fmt;
+
 use crate::base::write_queue::FileRange;
 use crate::http::Status;
 
@@ -30,6 +32,66 @@ pub enum Body {
     File(FileRange),
     /// The request's own body, sent back as it comes.
     Reflect,
+    /// Pieces made as they are sent.
+    Source(Source),
+}
+
+/// A body that is made as it is sent: it is asked for the next piece only when the client has taken most of
+/// what it was given before, so a body of any length needs the memory of two pieces.
+///
+/// It is asked where its handler ran: on a worker it may wait for what it needs, on a reactor it may not.
+///
+/// ```
+/// use myriapod::http::{BodySource, Piece, Response, Status};
+///
+/// struct Countdown(u32);
+///
+/// impl BodySource for Countdown {
+///     fn next(&mut self) -> Piece {
+///         match self.0 {
+///             0 => Piece::End,
+///             left => {
+///                 self.0 -= 1;
+///                 Piece::Bytes(format!("{left}\n").into_bytes())
+///             }
+///         }
+///     }
+/// }
+/// let response = Response::stream(Status::OK, "text/plain", Countdown(10));
+/// ```
+pub trait BodySource: Send + 'static {
+    /// The next piece.
+    fn next(&mut self) -> Piece;
+
+    /// How many bytes it will have in all, if it knows. Otherwise it is sent in chunks.
+    fn len(&self) -> Option<u64> {
+        None
+    }
+
+    /// Whether it is known to have no bytes.
+    fn is_empty(&self) -> bool {
+        self.len() == Some(0)
+    }
+}
+
+/// What a [`BodySource`] gives when it is asked.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// Bytes to send; at best some tens of kilobytes at once.
+    Bytes(Vec<u8>),
+    /// The body is complete.
+    End,
+    /// It will never be complete: the connection is cut, so that the client does not take it for whole.
+    Broken,
+}
+
+/// A [`BodySource`] of any kind.
+pub struct Source(pub Box<dyn BodySource>);
+
+impl fmt::Debug for Source {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "Source({:?} bytes)", self.0.len())
+    }
 }
 
 impl Body {
@@ -41,6 +103,7 @@ impl Body {
             Body::Static(bytes) => Some(bytes.len() as u64),
             Body::Owned(bytes) => Some(bytes.len() as u64),
             Body::File(range) => Some(range.len),
+            Body::Source(source) => source.0.len(),
             Body::Reflect => None,
         }
     }
@@ -119,6 +182,20 @@ impl Response {
             return Response::empty(status);
         }
         Response::fixed(status, "Content-Type: text/plain; charset=utf-8\r\n", status.text().as_bytes())
+    }
+
+    /// An answer of these bytes.
+    #[must_use]
+    pub fn bytes(status: Status, content_type: &str, body: impl Into<Vec<u8>>) -> Response {
+        let fields = Fields::default().with("Content-Type", content_type);
+        Response { status, fields, body: Body::Owned(body.into()) }
+    }
+
+    /// An answer whose body is made as it is sent.
+    #[must_use]
+    pub fn stream(status: Status, content_type: &str, source: impl BodySource) -> Response {
+        let fields = Fields::default().with("Content-Type", content_type);
+        Response { status, fields, body: Body::Source(Source(Box::new(source))) }
     }
 
     /// Adds a field line; see [`Fields::push`].

@@ -288,7 +288,14 @@ mod tests {
 
     fn two_reactors() -> Vec<Arc<Tally>> {
         let tallies: Vec<_> = (0..2)
-            .map(|_| Arc::new(Tally::new(&["idle", "peer"], &["bad_length"], &["GET", "POST", "OTHER"])))
+            .map(|_| {
+                Arc::new(Tally::new(
+                    &["idle", "peer"],
+                    &["bad_length"],
+                    &["queue_full"],
+                    &["GET", "POST", "OTHER"],
+                ))
+            })
             .collect();
         for (at, tally) in tallies.iter().enumerate() {
             tally.accepted.add(10 + at as u64);

@@ -13,6 +13,8 @@ pub mod log;
 mod sink;
 mod tally;
 mod teller;
+mod worker_tally;
 
 pub use histogram::{Histogram, Snapshot};
 pub use tally::{Answers, Counter, Family, Gauge, Tally};
+pub use worker_tally::WorkerTally;

@@ -210,6 +210,20 @@ pub struct Tally {
     pub closed: Family,
     /// Rules of the protocol that peers broke, by rule.
     pub violations: Family,
+    /// Requests turned away although nothing was wrong with them, by reason.
+    pub refusals: Family,
+    /// Requests handed to the queue for workers.
+    pub queued: Counter,
+    /// Requests out on that way now.
+    pub out: Gauge,
+    /// Of them, those that wait for a worker.
+    pub waiting: Gauge,
+    /// Answers that came when nobody waited for them any more.
+    pub late_answers: Counter,
+    /// Requests answered 504.
+    pub overdue: Counter,
+    /// How often a worker had to be woken.
+    pub worker_wakes: Counter,
     /// Requests answered, by method and status.
     pub answers: Answers,
     /// From the first byte of a request to the last byte of its answer handed to the kernel.
@@ -222,6 +236,7 @@ impl Tally {
     pub fn new(
         close_labels: &'static [&'static str],
         violation_labels: &'static [&'static str],
+        refusal_labels: &'static [&'static str],
         method_labels: &'static [&'static str],
     ) -> Tally {
         Tally {
@@ -242,6 +257,13 @@ impl Tally {
             timers: Gauge::default(),
             closed: Family::new(close_labels),
             violations: Family::new(violation_labels),
+            refusals: Family::new(refusal_labels),
+            queued: Counter::default(),
+            out: Gauge::default(),
+            waiting: Gauge::default(),
+            late_answers: Counter::default(),
+            overdue: Counter::default(),
+            worker_wakes: Counter::default(),
             answers: Answers::new(method_labels),
             latency: Histogram::default(),
         }
@@ -305,7 +327,7 @@ mod tests {
 
     #[test]
     fn another_thread_reads_what_the_owner_counted() {
-        let tally = std::sync::Arc::new(Tally::new(&["idle"], &["bad"], &["GET"]));
+        let tally = std::sync::Arc::new(Tally::new(&["idle"], &["bad"], &["full"], &["GET"]));
         let owner = std::sync::Arc::clone(&tally);
         std::thread::spawn(move || (0..1_000).for_each(|_| owner.accepted.add(2))).join().unwrap();
         assert_eq!(tally.accepted.value(), 2_000);

@@ -34,6 +34,8 @@ pub enum Wait {
     Head,
     /// For the rest of a body.
     Body,
+    /// For whoever makes the answer.
+    Answer,
     /// For the peer to take what is queued.
     Drain,
     /// For the peer to go, after its last answer.

@@ -15,16 +15,18 @@ use crate::base::pool::Pool;
 use crate::base::slots::{Key, Slots};
 use crate::base::wheel::Wheel;
 use crate::config::{AccessFormat, Limits};
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Notes};
 use crate::http::HeadIndex;
 use crate::observe::Tally;
 use crate::observe::log::{Level, Log};
 use crate::proto::h1::Stamp;
 use crate::reactor::SITE_ADMIN;
 use crate::reactor::access::Access;
-use crate::reactor::client::{Busy, Client};
+use crate::reactor::client::{Busy, Client, tell_of_panic};
+use crate::reactor::dispatch::{Dispatch, Dispatching};
 use crate::reactor::stream::Stream;
 use crate::reactor::turn::{CloseReason, Step, Turn};
+use crate::worker::{Errand, Job, ReplyTo};
 
 /// What connections are served with.
 pub struct Means {
@@ -46,6 +48,8 @@ pub struct Means {
     pub log: Log,
     /// How access lines are written.
     pub access_format: AccessFormat,
+    /// How requests go to workers.
+    pub dispatching: Dispatching,
     /// Asks the allocator to give what was freed back to the system; called after a burst, seldom.
     pub release_memory: fn(),
 }
@@ -66,6 +70,8 @@ pub(super) struct Edge {
     pub writable: bool,
     /// The peer is done sending, or gone.
     pub ending: bool,
+    /// Nothing that is sent to it will arrive.
+    pub broken: bool,
 }
 
 /// See the module.
@@ -90,6 +96,8 @@ pub(super) struct Floor<S: Stream> {
     pool: Pool<Busy>,
     buffer_bytes: u32,
     index: Box<HeadIndex>,
+    notes: Notes,
+    dispatch: Dispatch,
     draining: bool,
     trim_at: Option<Tick>,
     /// Buffers were freed that the allocator may still hold.
@@ -119,6 +127,8 @@ impl<S: Stream> Floor<S> {
             pool: Pool::with_limit(means.buffers_max),
             buffer_bytes: means.buffer_bytes,
             index: Box::default(),
+            notes: Notes::default(),
+            dispatch: Dispatch::new(means.dispatching, means.buffers_max, means.buffer_bytes),
             draining: false,
             trim_at: None,
             owes_memory: false,
@@ -175,9 +185,49 @@ impl<S: Stream> Floor<S> {
         if edge.ending {
             client.readiness.note_ending();
         }
+        if edge.broken {
+            client.readiness.note_broken();
+        }
         if !client.readiness.set_queued(true) {
             self.ready.push_back(key);
         }
+    }
+
+    /// A job came home: its connection goes on, if it still waits for it.
+    pub(super) fn take_home(&mut self, job: Box<Job>) {
+        self.dispatch.came_home();
+        if matches!(job.errand, Errand::Panicked(_)) {
+            tell_of_panic(&job.request(), &job.to, &self.tally, &self.log);
+        }
+        let key = Key::from_parts(job.to.slot, job.to.generation);
+        match self.clients.get_mut(key) {
+            Some(client) if client.awaits(job.to.number) => {
+                client.come_home(job);
+                self.enqueue(key);
+            }
+            _ => {
+                self.tally.late_answers.add(u64::from(!matches!(job.errand, Errand::Unrun)));
+                self.dispatch.give_back(job);
+            }
+        }
+        // A permit came home with it, for the first who has waited for one and still lives.
+        while let Some((slot, generation)) = self.dispatch.next_hungry() {
+            if self.go_on(Key::from_parts(slot, generation)) {
+                break;
+            }
+        }
+    }
+
+    /// The handler of that exchange has room for more of its body.
+    pub(super) fn make_room(&mut self, to: ReplyTo) {
+        self.go_on(Key::from_parts(to.slot, to.generation));
+    }
+
+    fn go_on(&mut self, key: Key<Client<S>>) -> bool {
+        let Some(client) = self.clients.get_mut(key) else { return false };
+        client.may_go_on();
+        self.enqueue(key);
+        true
     }
 
     /// From here on answers end their connections. Wakes everybody, so that the idle ones go.
@@ -209,7 +259,7 @@ impl<S: Stream> Floor<S> {
         self.wheel.advance(now, &mut due);
         for slot in due.drain(..) {
             let Some(key) = self.clients.key_at(slot) else { continue };
-            let (mut turn, clients) = self.turn();
+            let (mut turn, clients) = self.turn(key);
             let Some(client) = clients.get_mut(key) else { continue };
             client.readiness.set_armed(false);
             match client.expire(&mut turn) {
@@ -219,19 +269,21 @@ impl<S: Stream> Floor<S> {
         }
         self.due = due;
         self.quench();
+        self.dispatch.end_batch(&self.tally);
     }
 
     /// Drives each ready connection once; the unfinished go to the back.
     pub(super) fn serve(&mut self, watcher: &impl Watcher<S>) {
         for _ in 0..self.ready.len() {
             let Some(key) = self.ready.pop_front() else { break };
-            let (mut turn, clients) = self.turn();
+            let (mut turn, clients) = self.turn(key);
             let Some(client) = clients.get_mut(key) else { continue };
             client.readiness.set_queued(false);
             let step = client.drive(&mut turn);
             self.follow(key, step, watcher);
         }
         self.quench();
+        self.dispatch.end_batch(&self.tally);
     }
 
     pub(super) fn end_turn(&mut self) {
@@ -239,22 +291,27 @@ impl<S: Stream> Floor<S> {
         if self.trim_at.is_some_and(|tick| now.has_reached(tick)) {
             self.trim();
         }
-        if self.trim_at.is_none() && (self.pool.has_surplus() || self.owes_memory) {
+        if self.trim_at.is_none() && self.has_surplus() {
             self.trim_at = Some(now.after_ms(TRIM_MS));
         }
         if let Some(access) = &mut self.access {
             access.lines.hand_over();
         }
+        self.dispatch.tell(&self.tally);
         self.tally.open.set(u64::from(self.clients.len()));
         self.tally.buffers_lent.set(u64::from(self.pool.lent()));
         self.tally.buffers_spare.set(self.pool.spare() as u64);
         self.tally.timers.set(u64::from(self.wheel.armed()));
     }
 
+    fn has_surplus(&self) -> bool {
+        self.pool.has_surplus() || self.dispatch.has_surplus() || self.owes_memory
+    }
+
     /// Gives a little of the surplus back; the allocator passes it on to the system once all of it is there.
     fn trim(&mut self) {
         self.trim_at = None;
-        if self.pool.trim() > 0 {
+        if self.pool.trim() + self.dispatch.trim() > 0 {
             self.owes_memory = true;
         } else if std::mem::take(&mut self.owes_memory) {
             (self.release_memory)();
@@ -348,7 +405,7 @@ impl<S: Stream> Floor<S> {
 
     fn close(&mut self, key: Key<Client<S>>, reason: CloseReason) {
         let Some(mut client) = self.clients.remove(key) else { return };
-        if let Some(busy) = client.dismantle() {
+        if let Some(busy) = client.dismantle(&mut self.dispatch) {
             self.pool.give_back(busy);
         }
         if client.readiness.is_armed() {
@@ -360,7 +417,7 @@ impl<S: Stream> Floor<S> {
     }
 
     /// All that a connection may touch, and the connections, borrowed apart.
-    fn turn(&mut self) -> (Turn<'_>, &mut Slots<Client<S>>) {
+    fn turn(&mut self, key: Key<Client<S>>) -> (Turn<'_>, &mut Slots<Client<S>>) {
         let turn = Turn {
             clock: &self.clock,
             stamp: &mut self.stamp,
@@ -369,6 +426,9 @@ impl<S: Stream> Floor<S> {
             pool: &mut self.pool,
             buffer_bytes: self.buffer_bytes,
             index: &mut self.index,
+            notes: &mut self.notes,
+            dispatch: &mut self.dispatch,
+            here: (key.index(), key.generation()),
             tally: &self.tally,
             access: self.access.as_mut(),
             log: &self.log,

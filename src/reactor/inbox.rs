@@ -1,11 +1,13 @@
-//! What other threads tell a reactor, and the waker that makes it listen.
+//! What other threads bring and tell a reactor, and the waker that makes it listen.
 
 use std::io;
 
 use crossbeam_queue::ArrayQueue;
 use mio::{Poll, Waker};
 
+use crate::base::sleeper::Sleeper;
 use crate::reactor::token::Source;
+use crate::worker::{Job, ReplyDesk, ReplyTo};
 
 /// What may be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,9 +23,14 @@ pub enum Notice {
     Stop,
 }
 
-/// A bounded queue of notices. Made, with its waker, before the reactor takes a descriptor table of its own.
+/// Bounded queues of notices and of jobs that come home. Made, with its waker, before the reactor takes a
+/// descriptor table of its own.
 pub struct Inbox {
     notices: ArrayQueue<Notice>,
+    done: ArrayQueue<Box<Job>>,
+    /// Exchanges whose handler has room for more of the body.
+    room: ArrayQueue<ReplyTo>,
+    sleeper: Sleeper,
     waker: Waker,
 }
 
@@ -31,13 +38,20 @@ pub struct Inbox {
 const NOTICES_MAX: usize = 64;
 
 impl Inbox {
-    /// An inbox whose waker ends the waits of `poll`.
+    /// An inbox whose waker ends the waits of `poll`, for a reactor that has so many jobs out at most.
     ///
     /// # Errors
     /// When there is no descriptor left.
-    pub fn new(poll: &Poll) -> io::Result<Inbox> {
+    pub fn new(poll: &Poll, jobs_max: u32) -> io::Result<Inbox> {
         let waker = Waker::new(poll.registry(), Source::<()>::Inbox.token())?;
-        Ok(Inbox { notices: ArrayQueue::new(NOTICES_MAX), waker })
+        let jobs_max = jobs_max.max(1) as usize;
+        Ok(Inbox {
+            notices: ArrayQueue::new(NOTICES_MAX),
+            done: ArrayQueue::new(jobs_max),
+            room: ArrayQueue::new(jobs_max),
+            sleeper: Sleeper::new(),
+            waker,
+        })
     }
 
     /// Tells the reactor.
@@ -46,12 +60,61 @@ impl Inbox {
     /// Gives the notice back when too many lie unread.
     pub fn notify(&self, notice: Notice) -> Result<(), Notice> {
         self.notices.push(notice)?;
-        // Fails only when the counter behind it is full, and then the reactor is awake already.
-        let _ = self.waker.wake();
+        self.wake();
         Ok(())
+    }
+
+    /// The reactor is about to sleep. `false`: something has come that it should see first.
+    pub(super) fn may_sleep(&self) -> bool {
+        self.sleeper.announce();
+        !self.has_mail()
+    }
+
+    /// The reactor is awake.
+    pub(super) fn rise(&self) {
+        self.sleeper.rise();
+    }
+
+    pub(super) fn has_mail(&self) -> bool {
+        !(self.done.is_empty() && self.room.is_empty())
     }
 
     pub(super) fn next(&self) -> Option<Notice> {
         self.notices.pop()
+    }
+
+    pub(super) fn next_done(&self) -> Option<Box<Job>> {
+        self.done.pop()
+    }
+
+    pub(super) fn next_room(&self) -> Option<ReplyTo> {
+        self.room.pop()
+    }
+
+    fn wake_sleeper(&self) -> bool {
+        let must = self.sleeper.must_be_woken();
+        if must {
+            self.wake();
+        }
+        must
+    }
+
+    fn wake(&self) {
+        // Fails only when the counter behind it is full, and then the reactor is awake already.
+        let _ = self.waker.wake();
+    }
+}
+
+impl ReplyDesk for Inbox {
+    fn complete(&self, job: Box<Job>) -> bool {
+        let pushed = self.done.push(job);
+        debug_assert!(pushed.is_ok(), "more jobs came home than were let out");
+        self.wake_sleeper()
+    }
+
+    fn room(&self, to: ReplyTo) {
+        let pushed = self.room.push(to);
+        debug_assert!(pushed.is_ok(), "a pipe asks once for each time it is full");
+        self.wake_sleeper();
     }
 }

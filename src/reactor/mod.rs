@@ -8,8 +8,10 @@ mod accept;
 mod access;
 mod client;
 pub mod descriptors;
+mod dispatch;
 mod floor;
 mod inbox;
+mod pending;
 mod readiness;
 mod reflection;
 #[cfg(test)]
@@ -27,6 +29,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Registry};
 
 pub use accept::{Manner, claim};
+pub use dispatch::{Dispatching, Refusal};
 pub use floor::Means;
 pub use inbox::{Inbox, Notice};
 pub use turn::CloseReason;
@@ -96,6 +99,8 @@ struct Drain {
 
 /// Events taken from the kernel in one turn.
 const EVENTS_MAX: usize = 1024;
+/// Jobs that come home in one turn.
+const HOMECOMINGS_MAX: usize = 256;
 /// How long accepting pauses when the kernel has no room.
 const ACCEPT_PAUSE_MS: u32 = 100;
 
@@ -158,6 +163,9 @@ impl Reactor {
         // Room may have come up in this turn, and nothing else would tell.
         self.reconsider_accepting();
         let mut patience = self.patience();
+        if patience != Some(Duration::ZERO) && !self.inbox.may_sleep() {
+            patience = Some(Duration::ZERO);
+        }
         while let Err(error) = self.poll.poll(&mut self.events, patience) {
             if error.kind() != io::ErrorKind::Interrupted {
                 return Err(error);
@@ -165,6 +173,7 @@ impl Reactor {
             // Who was stopped and goes on looks at what happened meanwhile before it looks at the time.
             patience = Some(Duration::ZERO);
         }
+        self.inbox.rise();
         self.floor.clock.tick();
         self.floor.tally.waiting_ns.add(self.floor.clock.now_ns() - worked_until);
         Ok(())
@@ -172,7 +181,7 @@ impl Reactor {
 
     /// How long nothing needs to be done unless something happens.
     fn patience(&self) -> Option<Duration> {
-        if self.floor.is_busy() || self.may_accept() || self.is_drained() {
+        if self.floor.is_busy() || self.may_accept() || self.is_drained() || self.inbox.has_mail() {
             return Some(Duration::ZERO);
         }
         let paused_until = match self.accepting {
@@ -204,6 +213,7 @@ impl Reactor {
                         readable: event.is_readable(),
                         writable: event.is_writable(),
                         ending: event.is_read_closed() || event.is_error(),
+                        broken: event.is_error() || (event.is_read_closed() && event.is_write_closed()),
                     },
                 ),
             }
@@ -223,6 +233,13 @@ impl Reactor {
                 Notice::Last => self.is_last = true,
                 Notice::Stop => return Some(self.end_drain()),
             }
+        }
+        for _ in 0..HOMECOMINGS_MAX {
+            let Some(job) = self.inbox.next_done() else { break };
+            self.floor.take_home(job);
+        }
+        while let Some(to) = self.inbox.next_room() {
+            self.floor.make_room(to);
         }
         let is_late = self.drain.is_some_and(|drain| self.floor.clock.now().has_reached(drain.cut_at));
         (is_late || self.is_drained()).then(|| self.end_drain())

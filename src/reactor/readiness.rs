@@ -3,20 +3,22 @@
 //! An edge-triggered poll tells each change once. What it told is kept here until a system call proves that
 //! it is used up: `WouldBlock`, or a read that did not fill its buffer.
 
-/// See the module. One byte, since every idle connection has one.
+/// See the module. Small, since every idle connection has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Readiness(u8);
+pub(super) struct Readiness(u16);
 
-const READABLE: u8 = 1;
-const WRITABLE: u8 = 2;
+const READABLE: u16 = 1;
+const WRITABLE: u16 = 2;
 /// The peer has said that it will send no more, or the connection broke: there is an end to be read.
-const ENDING: u8 = 4;
+const ENDING: u16 = 4;
 /// The end was read.
-const ENDED: u8 = 8;
-const REGISTERED: u8 = 16;
-const REGISTERED_FOR_WRITING: u8 = 32;
-const QUEUED: u8 = 64;
-const ARMED: u8 = 128;
+const ENDED: u16 = 8;
+const REGISTERED: u16 = 16;
+const REGISTERED_FOR_WRITING: u16 = 32;
+const QUEUED: u16 = 64;
+const ARMED: u16 = 128;
+/// The connection broke, or both sides of it are closed.
+const BROKEN: u16 = 256;
 
 impl Readiness {
     /// A fresh socket: worth a read, since its first bytes have often come already, and sure to be writable.
@@ -33,6 +35,20 @@ impl Readiness {
     /// The peer is done sending, or gone.
     pub(super) fn note_ending(&mut self) {
         self.0 |= ENDING | READABLE;
+    }
+
+    /// Nothing that is sent will arrive.
+    pub(super) fn note_broken(&mut self) {
+        self.0 |= BROKEN;
+    }
+
+    pub(super) fn is_broken(self) -> bool {
+        self.0 & BROKEN != 0
+    }
+
+    /// Whether the peer was heard to be done sending, even if there are bytes before its end.
+    pub(super) fn is_ending(self) -> bool {
+        self.0 & (ENDING | ENDED) != 0
     }
 
     /// A read that left room in its buffer emptied the socket, unless an end was announced behind the bytes.
@@ -97,7 +113,7 @@ impl Readiness {
         self.0 |= REGISTERED | if for_writing { REGISTERED_FOR_WRITING } else { 0 };
     }
 
-    fn swap(&mut self, flag: u8, on: bool) -> bool {
+    fn swap(&mut self, flag: u16, on: bool) -> bool {
         let was = self.0 & flag != 0;
         self.0 = if on { self.0 | flag } else { self.0 & !flag };
         was

@@ -18,9 +18,9 @@ use std::sync::Arc;
 
 use crate::base::clock::{Clock, Tick};
 use crate::config::{AccessFormat, Limits};
-use crate::gateway::Gateway;
 use crate::gateway::handler::{Echo, Handler, Plaintext};
-use crate::http::{Request, Response, Status};
+use crate::gateway::{Exchange, Gateway};
+use crate::http::{Response, Status};
 use crate::observe::Tally;
 use crate::observe::log::Log;
 use crate::proto::Violation;
@@ -30,7 +30,7 @@ use crate::reactor::sim::reader::Leave;
 use crate::reactor::sim::script::BIG;
 use crate::reactor::sim::visitor::Visitor;
 use crate::reactor::sim::wire::{Poll, Socket, Wire};
-use crate::reactor::{CloseReason, SITE_MAIN};
+use crate::reactor::{CloseReason, Dispatching, Refusal, SITE_MAIN};
 
 /// Seeds in one plain run.
 const SEEDS: u64 = 256;
@@ -41,7 +41,7 @@ const STEPS_MAX: u32 = 40_000;
 struct Big;
 
 impl Handler for Big {
-    fn handle(&self, _: &Request<'_>) -> Response {
+    fn handle(&self, _: &mut Exchange<'_>) -> Response {
         Response::fixed(Status::OK, "", BIG)
     }
 }
@@ -78,7 +78,12 @@ fn limits(dice: &mut Dice, requests_max: u32) -> Limits {
 fn means(gateway: Gateway, limits: Limits, clients_max: u32, buffers_max: u32, buffer_bytes: u32) -> Means {
     Means {
         gateways: Arc::new([gateway, Gateway::new()]),
-        tally: Arc::new(Tally::new(&CloseReason::LABELS, &Violation::LABELS, &METHOD_LABELS)),
+        tally: Arc::new(Tally::new(
+            &CloseReason::LABELS,
+            &Violation::LABELS,
+            &Refusal::LABELS,
+            &METHOD_LABELS,
+        )),
         limits,
         clients_max,
         buffers_max,
@@ -86,6 +91,7 @@ fn means(gateway: Gateway, limits: Limits, clients_max: u32, buffers_max: u32, b
         server_name: Some(String::from("sim")),
         log: Log::silent(),
         access_format: AccessFormat::Combined,
+        dispatching: Dispatching::nowhere(),
         release_memory: || {},
     }
 }

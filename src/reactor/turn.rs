@@ -4,13 +4,14 @@ use crate::base::buffer::ReadBuffer;
 use crate::base::clock::Clock;
 use crate::base::pool::Pool;
 use crate::config::Limits;
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Notes};
 use crate::http::HeadIndex;
 use crate::observe::Tally;
 use crate::observe::log::Log;
 use crate::proto::h1::Stamp;
 use crate::reactor::access::Access;
 use crate::reactor::client::Busy;
+use crate::reactor::dispatch::Dispatch;
 
 /// Public fields, so that borrows stay apart.
 pub(super) struct Turn<'a> {
@@ -22,6 +23,11 @@ pub(super) struct Turn<'a> {
     pub pool: &'a mut Pool<Busy>,
     pub buffer_bytes: u32,
     pub index: &'a mut HeadIndex,
+    /// What middleware notes of the request at hand.
+    pub notes: &'a mut Notes,
+    pub dispatch: &'a mut Dispatch,
+    /// Slot and generation of the connection that is driven.
+    pub here: (u32, u32),
     pub tally: &'a Tally,
     /// Where access lines go, if they go anywhere.
     pub access: Option<&'a mut Access>,
@@ -77,7 +83,8 @@ pub enum CloseReason {
     Drained,
     /// The drain's time was up.
     DrainCut,
-    /// A file was shorter than its announced length.
+    /// The body of an answer ended before it was complete: a file that shrank, a source that broke or was
+    /// overdue.
     Truncated,
     /// The kernel had no memory to watch it with.
     Exhausted,

@@ -8,37 +8,30 @@ pub mod banner;
 pub mod budget;
 pub mod holder;
 pub mod host;
+mod launch;
 mod memory;
+mod plan;
 pub mod signals;
 pub mod start_error;
 mod topology;
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::sync::mpsc;
-use std::thread::{self, JoinHandle};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
-use mio::Poll;
-
-use crate::config::{AccessLog, Config, DescriptorTable, Endpoints, Listen, LogLevel};
-use crate::gateway::Gateway;
-use crate::gateway::handler::files::Files;
-use crate::gateway::handler::{Alive, Echo, Json, Lifecycle, Metrics, Plaintext, Ready, Welcome};
-use crate::http::Method;
-use crate::observe::Tally;
-use crate::observe::log::{AccessTarget, Level, Log};
-use crate::proto::Violation;
-use crate::reactor::{
-    self, CloseReason, Farewell, Inbox, Manner, Means, Notice, Reactor, SITE_ADMIN, SITE_MAIN, Setup,
-    descriptors,
-};
+use crate::config::{Config, DescriptorTable, Listen};
+use crate::gateway::handler::Lifecycle;
+use crate::observe::log::{Level, Log};
+use crate::reactor::{self, Farewell, Notice, descriptors};
 use crate::server::banner::Banner;
 use crate::server::budget::{Budget, Tables};
 use crate::server::host::Host;
+use crate::server::launch::Running;
+use crate::server::plan::Plan;
 use crate::server::start_error::{StartError, explain_bind};
+use crate::worker::{Staff, Workers};
 
 /// A server whose reactors run. Dropping it stops them.
 ///
@@ -57,6 +50,7 @@ use crate::server::start_error::{StartError, explain_bind};
 /// ```
 pub struct Server {
     reactors: Vec<Running>,
+    workers: Option<Workers>,
     lifecycle: Arc<Lifecycle>,
     log: Log,
     drain_ms_max: u32,
@@ -64,35 +58,6 @@ pub struct Server {
     listen: Vec<Listen>,
     /// Rings when a reactor breaks.
     alarm: Option<mpsc::Receiver<()>>,
-}
-
-struct Running {
-    inbox: Arc<Inbox>,
-    thread: Option<JoinHandle<io::Result<Farewell>>>,
-}
-
-/// The labels of [`Method::ALL`], for metrics.
-const METHOD_LABELS: [&str; Method::ALL.len()] = {
-    let mut labels = [""; Method::ALL.len()];
-    let mut at = 0;
-    while at < labels.len() {
-        labels[at] = Method::ALL[at].as_str();
-        at += 1;
-    }
-    labels
-};
-
-/// What all reactors of one start have in common.
-struct Plan<'a> {
-    config: &'a Config,
-    budget: Budget,
-    listen: Vec<Listen>,
-    admin: Option<Listen>,
-    cpus: Vec<u32>,
-    log: Log,
-    lifecycle: Arc<Lifecycle>,
-    gateways: Arc<[Gateway]>,
-    tallies: Vec<Arc<Tally>>,
 }
 
 impl Server {
@@ -109,9 +74,13 @@ impl Server {
         let budget = Budget::new(&host, config, tables(config)?, reactors)?;
 
         let (claims, listen, admin) = claim_all(config)?;
-        let plan = Plan::new(config, budget, listen, admin)?;
+        let staff = Staff::of(config.fixed.workers.unwrap_or(host.cpus));
+        let plan = Plan::new(config, budget, staff, listen, admin)?;
         let (bell, alarm) = mpsc::channel();
-        let reactors = plan.launch(&bell)?;
+        let gates = plan.gates()?;
+        let shop = plan.workshop(&gates);
+        let workers = plan.start_workers(shop.as_ref())?;
+        let reactors = plan.launch(gates, shop.as_ref(), &bell)?;
         drop(claims);
 
         let banner = Banner {
@@ -126,6 +95,7 @@ impl Server {
         };
         Ok(Server {
             reactors,
+            workers,
             banner: banner.text(),
             lifecycle: plan.lifecycle,
             log: plan.log,
@@ -184,6 +154,12 @@ impl Server {
             sum.drained += farewell.drained;
             sum.cut += farewell.cut;
         }
+        if let Some(left) = self.workers.take().map(Workers::stop)
+            && left > 0
+        {
+            let text = format_args!("{left} handlers have not returned and are left to themselves");
+            self.log.event(Level::Warn, "stop", text);
+        }
         Ok(sum)
     }
 }
@@ -195,209 +171,9 @@ impl Drop for Server {
             let _ = running.inbox.notify(Notice::Stop);
             let _ = thread.join();
         }
+        drop(self.workers.take());
         self.log.stop();
     }
-}
-
-impl<'a> Plan<'a> {
-    fn new(
-        config: &'a Config,
-        budget: Budget,
-        listen: Vec<Listen>,
-        admin: Option<Listen>,
-    ) -> Result<Plan<'a>, StartError> {
-        let log = open_log(config)?;
-        let lifecycle = Arc::new(Lifecycle::default());
-        let tally = || Arc::new(Tally::new(&CloseReason::LABELS, &Violation::LABELS, &METHOD_LABELS));
-        let tallies: Vec<Arc<Tally>> = (0..budget.reactors).map(|_| tally()).collect();
-        let cpus = topology::cpus_for(&config.fixed.pin, budget.reactors)?;
-        let mut plan =
-            Plan { config, budget, listen, admin, cpus, log, lifecycle, gateways: Arc::new([]), tallies };
-        plan.gateways = Arc::new([plan.main_gateway()?, plan.admin_gateway()]);
-        Ok(plan)
-    }
-
-    fn main_gateway(&self) -> Result<Gateway, StartError> {
-        let fixed = &self.config.fixed;
-        let mut gateway = match fixed.endpoints {
-            Endpoints::None => Gateway::new(),
-            Endpoints::Health => self.health_gateway(),
-            Endpoints::All => self
-                .admin_gateway()
-                .with("/", Welcome::new(self.config, &self.listen))
-                .with("/plaintext", Plaintext)
-                .with("/json", Json)
-                .with("/echo", Echo),
-        };
-        if let Some(root) = &fixed.root {
-            let files = Files::open(root).map_err(|error| StartError::Root { path: root.clone(), error })?;
-            gateway = gateway.with_files(files);
-        }
-        Ok(gateway)
-    }
-
-    fn health_gateway(&self) -> Gateway {
-        Gateway::new().with("/healthz", Alive).with("/readyz", Ready(Arc::clone(&self.lifecycle)))
-    }
-
-    fn admin_gateway(&self) -> Gateway {
-        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let metrics = Metrics {
-            tallies: self.tallies.clone(),
-            lifecycle: Arc::clone(&self.lifecycle),
-            log: self.log.clone(),
-            start_unix_seconds: since_1970.as_secs(),
-            connections_max: u64::from(self.budget.connections_max),
-            descriptor_limit: self.budget.descriptors_limit,
-        };
-        self.health_gateway().with("/metrics", metrics)
-    }
-
-    /// Starts every reactor and waits until all of them listen.
-    fn launch(&self, bell: &mpsc::Sender<()>) -> Result<Vec<Running>, StartError> {
-        let (report, reports) = mpsc::channel();
-        let mut reactors = Vec::new();
-        for number in 0..self.budget.reactors {
-            match self.launch_one(number, report.clone(), bell.clone()) {
-                Ok(running) => reactors.push(running),
-                Err(error) => return Err(stop_all(reactors, error)),
-            }
-        }
-        drop(report);
-        for _ in 0..reactors.len() {
-            let outcome = reports.recv().unwrap_or_else(|_| {
-                Err(StartError::System { attempt: "start a reactor", error: io::Error::other("it panicked") })
-            });
-            if let Err(error) = outcome {
-                return Err(stop_all(reactors, error));
-            }
-        }
-        Ok(reactors)
-    }
-
-    fn launch_one(
-        &self,
-        number: u32,
-        report: mpsc::Sender<Result<(), StartError>>,
-        bell: mpsc::Sender<()>,
-    ) -> Result<Running, StartError> {
-        let log = self.log.clone();
-        let system = |attempt| move |error| StartError::System { attempt, error };
-        let poll = Poll::new().map_err(system("create an epoll"))?;
-        let inbox = Arc::new(Inbox::new(&poll).map_err(system("create an eventfd"))?);
-        let setup = Setup {
-            poll,
-            inbox: Arc::clone(&inbox),
-            means: Means {
-                gateways: Arc::clone(&self.gateways),
-                tally: Arc::clone(&self.tallies[number as usize]),
-                limits: self.config.limits,
-                clients_max: self.budget.share(number),
-                buffers_max: self.budget.buffers_per_reactor_max,
-                buffer_bytes: self.config.fixed.buffer_bytes,
-                server_name: self.config.fixed.server_name.clone(),
-                log: self.log.clone(),
-                access_format: self.config.fixed.access_format,
-                release_memory: memory::release,
-            },
-        };
-        let place = Place {
-            cpu: self.cpus.get(number as usize).copied(),
-            is_private: self.budget.tables == Tables::Private,
-            descriptors: self.budget.descriptors_per_table,
-            listen: self.listeners_of(number),
-            manner: Manner { backlog: self.config.fixed.backlog, defers: self.config.fixed.defers_accept },
-        };
-        let thread = thread::Builder::new()
-            .name(format!("reactor-{number}"))
-            .spawn(move || match place.take(setup) {
-                Ok(reactor) => {
-                    let _ = report.send(Ok(()));
-                    drop(report);
-                    watched(|| reactor.run(), number, &log, &bell)
-                }
-                Err(error) => {
-                    let _ = report.send(Err(error));
-                    Ok(Farewell::default())
-                }
-            })
-            .map_err(system("start a thread"))?;
-        Ok(Running { inbox, thread: Some(thread) })
-    }
-
-    /// TCP listeners are opened by every reactor, and the kernel spreads clients over them. A unix socket
-    /// cannot be shared so: each belongs to one reactor. So does the admin listener.
-    fn listeners_of(&self, number: u32) -> Vec<(Listen, u8)> {
-        let is_mine = |at: usize, listen: &Listen| match listen {
-            Listen::Tcp(_) => true,
-            Listen::Unix(_) => at as u32 % self.budget.reactors == number,
-        };
-        let main = self.listen.iter().enumerate().filter(|(at, listen)| is_mine(*at, listen));
-        let main = main.map(|(_, listen)| (listen.clone(), SITE_MAIN));
-        let admin = self.admin.iter().filter(|_| number == 0).map(|listen| (listen.clone(), SITE_ADMIN));
-        main.chain(admin).collect()
-    }
-}
-
-/// Where a reactor runs and listens.
-struct Place {
-    cpu: Option<u32>,
-    is_private: bool,
-    descriptors: u32,
-    listen: Vec<(Listen, u8)>,
-    manner: Manner,
-}
-
-impl Place {
-    /// On the reactor's own thread: pin it, leave the shared table, then open what belongs to it alone.
-    fn take(self, setup: Setup) -> Result<Reactor, StartError> {
-        if let Some(cpu) = self.cpu {
-            topology::pin(cpu).map_err(|error| StartError::Pin { cpu, error })?;
-        }
-        if self.is_private {
-            descriptors::make_private().map_err(|error| StartError::PrivateTable { error })?;
-            descriptors::grow(self.descriptors);
-        }
-        let mut reactor = Reactor::new(setup);
-        for (listen, site) in &self.listen {
-            // An operator's connection is taken at once: it may be the last one there are descriptors for.
-            let manner = Manner { defers: self.manner.defers && *site == SITE_MAIN, ..self.manner };
-            reactor.listen(listen, manner, *site).map_err(|error| explain_bind(listen, error))?;
-        }
-        Ok(reactor)
-    }
-}
-
-/// Runs a reactor to its end. One that breaks, which is a bug of ours, must not leave the process half
-/// alive in silence: it says so and rings.
-fn watched(
-    run: impl FnOnce() -> io::Result<Farewell>,
-    number: u32,
-    log: &Log,
-    bell: &mpsc::Sender<()>,
-) -> io::Result<Farewell> {
-    let outcome = panic::catch_unwind(AssertUnwindSafe(run));
-    let outcome = outcome.unwrap_or_else(|_| Err(io::Error::other("a panic")));
-    outcome.map_err(|error| {
-        log.event(
-            Level::Error,
-            "reactor",
-            format_args!("reactor {number} broke ({error}); the others drain"),
-        );
-        // Nobody listens when the server is going down already.
-        let _ = bell.send(());
-        io::Error::other(format!("reactor {number} broke: {error}"))
-    })
-}
-
-fn stop_all(reactors: Vec<Running>, error: StartError) -> StartError {
-    for mut running in reactors {
-        let _ = running.inbox.notify(Notice::Stop);
-        if let Some(thread) = running.thread.take() {
-            let _ = thread.join();
-        }
-    }
-    error
 }
 
 fn tables(config: &Config) -> Result<Tables, StartError> {
@@ -437,37 +213,4 @@ fn claim_all(config: &Config) -> Result<Claims, StartError> {
     let listen = config.fixed.listen.iter().map(&mut claim).collect::<Result<Vec<_>, _>>()?;
     let admin = config.fixed.admin.as_ref().map(&mut claim).transpose()?;
     Ok((claims, listen, admin))
-}
-
-fn open_log(config: &Config) -> Result<Log, StartError> {
-    let target = match &config.fixed.access_log {
-        AccessLog::Off => AccessTarget::Off,
-        AccessLog::Stderr => AccessTarget::Stderr,
-        AccessLog::File(path) => {
-            AccessTarget::open(path).map_err(|error| StartError::Log { path: path.clone(), error })?
-        }
-    };
-    let level = match config.fixed.log_level {
-        LogLevel::Error => Level::Error,
-        LogLevel::Warn => Level::Warn,
-        LogLevel::Info => Level::Info,
-        LogLevel::Debug => Level::Debug,
-    };
-    Log::start(level, target).map_err(|error| StartError::System { attempt: "start the log", error })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_reactor_that_breaks_rings_and_one_that_ends_does_not() {
-        let (bell, alarm) = mpsc::channel();
-        assert!(watched(|| Ok(Farewell::default()), 0, &Log::silent(), &bell).is_ok());
-        assert!(alarm.try_recv().is_err());
-        assert!(watched(|| panic!("as it was told to"), 0, &Log::silent(), &bell).is_err());
-        assert!(alarm.try_recv().is_ok());
-        assert!(watched(|| Err(io::ErrorKind::Other.into()), 0, &Log::silent(), &bell).is_err());
-        assert!(alarm.try_recv().is_ok());
-    }
 }

@@ -79,6 +79,11 @@ pub enum StartError {
         /// What the kernel said.
         error: io::Error,
     },
+    /// A route runs on workers, and there are none.
+    NoWorkers {
+        /// Its pattern.
+        route: String,
+    },
     /// A reactor cannot run on the CPU it was given.
     Pin {
         /// The CPU.
@@ -167,6 +172,9 @@ impl fmt::Display for StartError {
             StartError::Budget(shortage) => shortage.fmt(f),
             StartError::PrivateTable { error } => {
                 write!(f, "--fd-table private: the kernel does not allow it ({error}); write --fd-table auto")
+            }
+            StartError::NoWorkers { route } => {
+                write!(f, "--workers 0: {route} runs on workers; write --workers 1 or more, or auto")
             }
             StartError::Pin { cpu, error } => write!(
                 f,

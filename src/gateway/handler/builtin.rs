@@ -1,14 +1,19 @@
 //! Endpoints to measure and to try with: fixed answers and an echo.
 
-use crate::gateway::handler::Handler;
-use crate::http::{Body, Fields, Method, MethodSet, Request, Response, Status};
+use crate::gateway::exchange::Exchange;
+use crate::gateway::handler::{BodyPlan, Handler};
+use crate::http::{Body, Fields, Method, MethodSet, Response, Status};
 
 /// `Hello, World!` as text: what benchmarks ask for.
 pub struct Plaintext;
 
 impl Handler for Plaintext {
+    fn body(&self) -> BodyPlan {
+        BodyPlan::Ignore
+    }
+
     #[inline]
-    fn handle(&self, _: &Request<'_>) -> Response {
+    fn handle(&self, _: &mut Exchange<'_>) -> Response {
         Response::fixed(Status::OK, "Content-Type: text/plain\r\n", b"Hello, World!")
     }
 }
@@ -17,7 +22,11 @@ impl Handler for Plaintext {
 pub struct Json;
 
 impl Handler for Json {
-    fn handle(&self, _: &Request<'_>) -> Response {
+    fn body(&self) -> BodyPlan {
+        BodyPlan::Ignore
+    }
+
+    fn handle(&self, _: &mut Exchange<'_>) -> Response {
         Response::fixed(Status::OK, "Content-Type: application/json\r\n", br#"{"message":"Hello, World!"}"#)
     }
 }
@@ -30,7 +39,11 @@ impl Handler for Echo {
         MethodSet::of(&[Method::Post, Method::Put, Method::Patch, Method::Options])
     }
 
-    fn handle(&self, _: &Request<'_>) -> Response {
+    fn body(&self) -> BodyPlan {
+        BodyPlan::Ignore
+    }
+
+    fn handle(&self, _: &mut Exchange<'_>) -> Response {
         // Never the client's own type: a page that posts HTML here must not get it back as HTML (CWE-79).
         let fields = "Content-Type: application/octet-stream\r\nX-Content-Type-Options: nosniff\r\n";
         Response { status: Status::OK, fields: Fields::fixed(fields), body: Body::Reflect }

@@ -1,10 +1,11 @@
 //! Whether the process lives, and whether it wants requests: for load balancers and orchestrators.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use crate::gateway::handler::Handler;
-use crate::http::{Request, Response, Status};
+use crate::gateway::exchange::Exchange;
+use crate::gateway::handler::{BodyPlan, Handler};
+use crate::http::{Response, Status};
 
 const FIELDS: &str = "Content-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n";
 
@@ -12,12 +13,19 @@ const FIELDS: &str = "Content-Type: text/plain; charset=utf-8\r\nCache-Control: 
 #[derive(Debug, Default)]
 pub struct Lifecycle {
     draining: AtomicBool,
+    stuck_workers: Arc<AtomicU32>,
 }
 
 impl Lifecycle {
     /// From here on the server is on its way out.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// How many workers are in a handler that does not return; whoever watches them writes it.
+    #[must_use]
+    pub fn stuck_workers(&self) -> &Arc<AtomicU32> {
+        &self.stuck_workers
     }
 
     /// Whether the server is on its way out.
@@ -31,17 +39,29 @@ impl Lifecycle {
 pub struct Alive;
 
 impl Handler for Alive {
-    fn handle(&self, _: &Request<'_>) -> Response {
+    fn body(&self) -> BodyPlan {
+        BodyPlan::Ignore
+    }
+
+    fn handle(&self, _: &mut Exchange<'_>) -> Response {
         Response::fixed(Status::OK, FIELDS, b"ok\n")
     }
 }
 
-/// 200 until the drain begins, then 503.
+/// 200 until the drain begins, then 503. Says `degraded` while workers are stuck: it serves, but somebody
+/// should look.
 pub struct Ready(pub Arc<Lifecycle>);
 
 impl Handler for Ready {
-    fn handle(&self, _: &Request<'_>) -> Response {
+    fn body(&self) -> BodyPlan {
+        BodyPlan::Ignore
+    }
+
+    fn handle(&self, _: &mut Exchange<'_>) -> Response {
         match self.0.is_draining() {
+            false if self.0.stuck_workers.load(Ordering::Relaxed) > 0 => {
+                Response::fixed(Status::OK, FIELDS, b"degraded: workers are stuck, see the log\n")
+            }
             false => Response::fixed(Status::OK, FIELDS, b"ready\n"),
             true => Response::fixed(Status::SERVICE_UNAVAILABLE, FIELDS, b"draining\n"),
         }

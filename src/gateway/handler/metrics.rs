@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use crate::gateway::exchange::Exchange;
 use crate::gateway::fresh;
-use crate::gateway::handler::{Handler, Lifecycle};
+use crate::gateway::handler::{BodyPlan, Handler, Lifecycle};
 use crate::http::{Request, Response};
 use crate::observe::Tally;
 use crate::observe::exposition::{self, Exposition, Facts};
@@ -26,8 +27,12 @@ pub struct Metrics {
 }
 
 impl Handler for Metrics {
-    fn handle(&self, request: &Request<'_>) -> Response {
-        let format = preferred(request);
+    fn body(&self) -> BodyPlan {
+        BodyPlan::Ignore
+    }
+
+    fn handle(&self, exchange: &mut Exchange<'_>) -> Response {
+        let format = preferred(exchange);
         let facts = Facts {
             version: env!("CARGO_PKG_VERSION"),
             start_unix_seconds: self.start_unix_seconds,

@@ -8,8 +8,9 @@
 use std::net::SocketAddr;
 
 use crate::config::{Config, Listen, Setting};
-use crate::gateway::handler::Handler;
-use crate::http::{Body, Fields, Request, Response, Status};
+use crate::gateway::exchange::Exchange;
+use crate::gateway::handler::{BodyPlan, Handler};
+use crate::http::{Body, Fields, Response, Status};
 
 const TEMPLATE: &str = include_str!("welcome.html");
 
@@ -37,7 +38,11 @@ impl Welcome {
 }
 
 impl Handler for Welcome {
-    fn handle(&self, _: &Request<'_>) -> Response {
+    fn body(&self) -> BodyPlan {
+        BodyPlan::Ignore
+    }
+
+    fn handle(&self, _: &mut Exchange<'_>) -> Response {
         // A copy per request is fine for a page that people look at; benchmarks have `/plaintext`.
         let body = Body::Owned(self.page.clone());
         Response { status: Status::OK, fields: Fields::fixed(FIELDS), body }
@@ -112,7 +117,7 @@ mod tests {
     use super::*;
     use crate::gateway::Gateway;
     use crate::gateway::handler::{Alive, Echo, Json, Lifecycle, Metrics, Plaintext, Ready};
-    use crate::http::{HeadIndex, Method, Span};
+    use crate::http::{HeadIndex, Method, Request, Span};
     use crate::observe::log::Log;
 
     const PAGE_BYTES_MAX: usize = 8 * 1024;
@@ -151,7 +156,7 @@ mod tests {
 
     fn answer(gateway: &Gateway, method: Method, path: &str) -> Response {
         let index = HeadIndex { method, path: Span::new(0, path.len()), ..HeadIndex::default() };
-        gateway.answer(&Request::new(&index, path.as_bytes())).expect("no panic")
+        gateway.answer(Request::new(&index, path.as_bytes())).expect("answered at the head")
     }
 
     #[test]

@@ -92,6 +92,8 @@ pub enum Delimiter {
     Length(u64),
     /// Chunks.
     Chunks,
+    /// The end of the connection, for a client that knows no chunks.
+    End,
 }
 
 /// What an answer says about the connection (RFC 9112 section 9.3).
@@ -125,7 +127,7 @@ pub fn head(
         out.extend_from_slice(lines);
     }
     match delimiter {
-        Delimiter::Nothing => {}
+        Delimiter::Nothing | Delimiter::End => {}
         Delimiter::Length(length) => {
             out.extend_from_slice(b"Content-Length: ");
             out.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
@@ -152,17 +154,23 @@ pub fn chunk(out: &mut Vec<u8>, bytes: &[u8]) {
     if bytes.is_empty() {
         return;
     }
+    chunk_head(out, bytes.len());
+    out.extend_from_slice(bytes);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends what stands before the bytes of a chunk, of which there are some.
+pub fn chunk_head(out: &mut Vec<u8>, len: usize) {
+    debug_assert!(len > 0, "an empty chunk ends the body");
     let mut digits = [0; 16];
     let mut at = digits.len();
-    let mut rest = bytes.len();
+    let mut rest = len;
     while rest > 0 {
         at -= 1;
         digits[at] = b"0123456789abcdef"[rest % 16];
         rest /= 16;
     }
     out.extend_from_slice(&digits[at..]);
-    out.extend_from_slice(b"\r\n");
-    out.extend_from_slice(bytes);
     out.extend_from_slice(b"\r\n");
 }
 

@@ -119,7 +119,8 @@ impl Machine {
     /// Writes a whole answer. `keep`: whether the server is willing to keep the connection. Returns the bytes
     /// of body that will be sent.
     ///
-    /// [`Body::Reflect`] has no bytes of its own: the caller gathers them, or uses [`begin`](Machine::begin).
+    /// [`Body::Reflect`] and [`Body::Source`] have no bytes at hand: the caller gathers them and uses
+    /// [`begin`](Machine::begin).
     #[inline]
     pub fn respond(
         &mut self,
@@ -161,7 +162,7 @@ impl Machine {
             return 0;
         }
         match response.body {
-            Body::Empty | Body::Reflect => {}
+            Body::Empty | Body::Reflect | Body::Source(_) => {}
             Body::Static(bytes) => out.share(bytes),
             Body::Owned(bytes) => out.own(bytes),
             Body::File(range) => out.file(range),
@@ -169,7 +170,9 @@ impl Machine {
         length
     }
 
-    /// Begins an answer whose body follows by [`more`](Machine::more), of that length or in chunks.
+    /// Begins an answer whose body follows by [`more`](Machine::more), of that length, in chunks, or to a
+    /// client that does not know chunks up to the end of the connection. `false`: the answer has no body,
+    /// so it is complete.
     pub fn begin(
         &mut self,
         status: Status,
@@ -178,19 +181,43 @@ impl Machine {
         keep: bool,
         stamp: &Stamp,
         out: &mut WriteQueue,
-    ) {
-        let delimiter = length.map_or(Delimiter::Chunks, Delimiter::Length);
-        debug_assert!(delimiter != Delimiter::Chunks || self.version == Version::Http11);
+    ) -> bool {
+        let delimiter = match (length, self.version) {
+            _ if status.is_bodiless() => Delimiter::Nothing,
+            (Some(length), _) => Delimiter::Length(length),
+            (None, Version::Http11) => Delimiter::Chunks,
+            (None, Version::Http10) => Delimiter::End,
+        };
+        let keep = keep && delimiter != Delimiter::End;
         self.write_head(status, fields, delimiter, keep, stamp, out);
-        self.send = Send::Body(delimiter);
+        let has_body = !self.head_only && delimiter != Delimiter::Nothing;
+        self.send = if has_body { Send::Body(delimiter) } else { Send::Done };
+        has_body
     }
 
     /// Sends a piece of the body that was [begun](Machine::begin).
     pub fn more(&mut self, bytes: &[u8], out: &mut WriteQueue) {
         match self.send {
+            // An empty chunk would end the body.
+            _ if bytes.is_empty() => {}
             Send::Body(Delimiter::Chunks) => out.write(|text| encode::chunk(text, bytes)),
-            Send::Body(Delimiter::Length(_)) => out.copy(bytes),
+            Send::Body(Delimiter::Length(_) | Delimiter::End) => out.copy(bytes),
             _ => debug_assert!(false, "more of a body that was not begun"),
+        }
+    }
+
+    /// [`more`](Machine::more) of bytes that are taken over, so that a large piece is not copied.
+    pub fn more_owned(&mut self, bytes: Vec<u8>, out: &mut WriteQueue) {
+        if bytes.len() <= WriteQueue::COPIED_MAX {
+            return self.more(&bytes, out);
+        }
+        let is_chunked = self.send == Send::Body(Delimiter::Chunks);
+        if is_chunked {
+            out.write(|text| encode::chunk_head(text, bytes.len()));
+        }
+        out.own(bytes);
+        if is_chunked {
+            out.copy(b"\r\n");
         }
     }
 
@@ -223,6 +250,7 @@ impl Machine {
             Recv::Head { .. } if !has_input => Wait::NextRequest,
             Recv::Head { .. } => Wait::Head,
             Recv::Body(_) | Recv::Unwanted { .. } => Wait::Body,
+            Recv::Done if self.is_answering() => Wait::Answer,
             Recv::Done => Wait::Drain,
         }
     }
@@ -235,6 +263,12 @@ impl Machine {
             (Recv::Done, Send::Done) => self.persistent,
             _ => false,
         }
+    }
+
+    /// Whether the request at hand has come to its end.
+    #[must_use]
+    pub fn has_whole_request(&self) -> bool {
+        matches!(self.recv, Recv::Done)
     }
 
     /// Whether an answer is awaited or under way.
@@ -336,6 +370,12 @@ impl Machine {
             }
         }
         self.receive(input, index, limits)
+    }
+
+    /// The answer is about to be [begun](Machine::begin), and nobody wants the rest of the body.
+    pub fn forgo_body(&mut self, keep: bool) {
+        self.settle_persistence(keep);
+        self.leave_body();
     }
 
     /// Nobody wants the rest of the body: put up with a little, or end the connection behind the answer.

@@ -4,6 +4,8 @@ use crate::base::buffer::ReadBuffer;
 use crate::base::write_queue::WriteQueue;
 use crate::config::Limits;
 use crate::proto::h1::Machine;
+use crate::reactor::dispatch::Dispatch;
+use crate::reactor::pending::Pending;
 use crate::reactor::reflection::Reflection;
 
 /// What only a busy connection has. Lent by the reactor's pool.
@@ -12,6 +14,7 @@ pub(in crate::reactor) struct Busy {
     pub(super) input: ReadBuffer,
     pub(super) output: WriteQueue,
     pub(super) reflection: Reflection,
+    pub(super) pending: Pending,
     /// Bytes that moved since the wait began, in the direction it waits for.
     pub(super) moved: u64,
     /// Answers completed in this drive.
@@ -25,6 +28,7 @@ impl Busy {
             input,
             output: WriteQueue::default(),
             reflection: Reflection::default(),
+            pending: Pending::default(),
             moved: 0,
             answered: 0,
         }
@@ -43,7 +47,8 @@ impl Busy {
     }
 
     /// Forgets what one client left, before another gets it.
-    pub(in crate::reactor) fn wipe(&mut self) {
+    pub(in crate::reactor) fn wipe(&mut self, dispatch: &mut Dispatch) {
+        self.pending.abandon(dispatch);
         self.input.clear();
         self.output.clear();
         self.reflection.clear();

@@ -1,4 +1,5 @@
-//! One downstream connection: driven ([`serve`]), its bytes moved ([`transfer`]), settled (here).
+//! One downstream connection: driven ([`serve`]), its bytes moved ([`transfer`]), settled (here); requests
+//! that are not answered at once wait ([`deferred`]).
 //!
 //! ```text
 //!            +---------------------------- Again: its share of the turn is used up
@@ -13,14 +14,17 @@
 //! Not here: what a request means (`gateway`), how it is written (`proto`), which key this is (`reactor`).
 
 mod busy;
+mod deferred;
 mod serve;
 mod transfer;
 
 pub(super) use busy::Busy;
+pub(super) use serve::tell_of_panic;
 
 use crate::base::clock::Tick;
 use crate::config::Limits;
 use crate::proto::{Violation, Wait};
+use crate::reactor::dispatch::Dispatch;
 use crate::reactor::readiness::Readiness;
 use crate::reactor::stream::{Socket, Stream};
 use crate::reactor::turn::{CloseReason, Step, Turn};
@@ -112,7 +116,10 @@ impl<S: Stream> Client<S> {
         let Some(mut busy) = self.busy.take().or_else(|| turn.lend(self.number)) else {
             return Step::Thirsty;
         };
-        let rest = self.work(&mut busy, turn);
+        let rest = match busy.pending.is_away() && self.readiness.is_broken() {
+            true => Err(CloseReason::PeerReset),
+            false => self.work(&mut busy, turn),
+        };
         if busy.answered > 0 {
             let ns = turn.clock.precise_ns().saturating_sub(turn.clock.now_ns());
             turn.tally.latency.record(ns, std::mem::take(&mut busy.answered));
@@ -122,7 +129,15 @@ impl<S: Stream> Client<S> {
 
     /// Its deadline has passed. `None`: it was moved meanwhile, or enough bytes moved to earn another span.
     pub(super) fn expire(&mut self, turn: &mut Turn<'_>) -> Option<Step> {
-        if !turn.clock.now().has_reached(self.deadline) || self.earns_another_span(turn) {
+        if !turn.clock.now().has_reached(self.deadline) {
+            return None;
+        }
+        if self.waits_for_others()
+            && let Some(step) = self.expire_pending(turn)
+        {
+            return Some(step);
+        }
+        if self.earns_another_span(turn) {
             return None;
         }
         let is_untouched = self.busy.is_none();
@@ -132,6 +147,11 @@ impl<S: Stream> Client<S> {
             Wait::Head if is_untouched => Step::Close(CloseReason::ReadTimeout),
             Wait::Head => self.give_up(Violation::HeadTimeout, turn),
             Wait::Body => self.give_up(Violation::BodyTimeout, turn),
+            // Not overdue: the moment that has passed was another one.
+            Wait::Answer => {
+                self.set_deadline(Wait::Answer, turn);
+                return None;
+            }
             Wait::Drain => {
                 self.stream.reset_on_close();
                 Step::Close(CloseReason::WriteTimeout)
@@ -147,9 +167,9 @@ impl<S: Stream> Client<S> {
     }
 
     /// Gives its workplace back, when the connection is taken apart.
-    pub(super) fn dismantle(&mut self) -> Option<Box<Busy>> {
+    pub(super) fn dismantle(&mut self, dispatch: &mut Dispatch) -> Option<Box<Busy>> {
         let mut busy = self.busy.take()?;
-        busy.wipe();
+        busy.wipe(dispatch);
         Some(busy)
     }
 
@@ -163,7 +183,7 @@ impl<S: Stream> Client<S> {
         let rest = match rest {
             Ok(rest) => rest,
             Err(reason) => {
-                busy.wipe();
+                busy.wipe(turn.dispatch);
                 turn.pool.give_back(busy);
                 return Step::Close(reason);
             }
@@ -175,13 +195,16 @@ impl<S: Stream> Client<S> {
             busy.moved = 0;
         }
         (self.wait, self.number) = (wait, number);
+        if busy.pending.is_away() {
+            self.deadline = self.deadline_of(&busy, wait, turn);
+        }
 
         let is_idle = self.life == Life::Open && busy.is_idle();
         if is_idle {
             turn.pool.give_back(busy);
         } else if wait == Wait::Linger {
             // What comes now is thrown away, so nothing needs to be kept for it.
-            busy.wipe();
+            busy.wipe(turn.dispatch);
             turn.pool.give_back(busy);
         } else {
             self.busy = Some(busy);
@@ -194,6 +217,25 @@ impl<S: Stream> Client<S> {
         }
         self.check_wakeable();
         Step::Park
+    }
+
+    /// The earlier of what is asked of the client and of who makes the answer.
+    #[cold]
+    fn deadline_of(&self, busy: &Busy, wait: Wait, turn: &Turn<'_>) -> Tick {
+        let now = turn.clock.now();
+        match busy.pending.next_moment(now) {
+            Some(moment) if wait == Wait::Answer || self.deadline.has_reached(moment) => moment,
+            // Nothing is asked of anybody: it is looked at now and then.
+            None if wait == Wait::Answer => now.after_ms(span_ms(wait, turn.limits)),
+            _ => self.deadline,
+        }
+    }
+
+    #[cold]
+    fn set_deadline(&mut self, wait: Wait, turn: &Turn<'_>) {
+        let Some(busy) = self.busy.take() else { return };
+        self.deadline = self.deadline_of(&busy, wait, turn);
+        self.busy = Some(busy);
     }
 
     /// An idle connection while the server leaves. One that never spoke may have its first request on the
@@ -215,16 +257,17 @@ impl<S: Stream> Client<S> {
             _ if !busy.output.is_empty() => Wait::Drain,
             // RFC 9112 leaves it open; the first request has the head's deadline, counted from the accept.
             (_, Wait::NextRequest) if busy.machine.number() == 0 => Wait::Head,
+            _ if busy.pending.blocks_reading() => Wait::Answer,
             (_, wait) => wait,
         }
     }
 
     fn check_wakeable(&self) {
         debug_assert!(
-            if self.wait == Wait::Drain {
-                !self.readiness.is_writable()
-            } else {
-                !self.readiness.is_readable()
+            match self.wait {
+                Wait::Drain => !self.readiness.is_writable(),
+                Wait::Answer => self.waits_for_others(),
+                _ => !self.readiness.is_readable(),
             },
             "parked with work to do: {:?} {:?} {:?}",
             self.wait,
@@ -257,6 +300,8 @@ impl<S: Stream> Client<S> {
     }
 }
 
+/// How often a connection is looked at whose answer has no deadline.
+const ANSWER_LOOK_MS: u32 = 60_000;
 /// How long a first request is waited for while the server leaves, in milliseconds.
 const FIRST_REQUEST_GRACE_MS: u32 = 500;
 
@@ -265,6 +310,8 @@ fn span_ms(wait: Wait, limits: &Limits) -> u32 {
         Wait::NextRequest => limits.idle_ms_max,
         Wait::Head => limits.head_ms_max,
         Wait::Body => limits.body_ms_max,
+        // Who makes the answer has deadlines of its own.
+        Wait::Answer => ANSWER_LOOK_MS,
         Wait::Drain => limits.write_ms_max,
         Wait::Linger => limits.linger_ms_max,
     }

@@ -1,14 +1,17 @@
 //! From input to answers: parse, decide, answer, refuse.
 
 use super::busy::{Busy, Share};
+use super::deferred::Stand;
 use super::transfer::{Filled, Flushed};
 use super::{Client, Life, Rest};
+use crate::gateway::{Decision, Exchange};
 use crate::http::{Body, Framing, Method, Request};
 use crate::observe::Tally;
 use crate::observe::log::{Level, Log};
 use crate::proto::{Progress, Violation};
 use crate::reactor::stream::Stream;
 use crate::reactor::turn::{CloseReason, Step, Turn};
+use crate::worker::ReplyTo;
 
 /// How far the input could be worked off.
 #[derive(PartialEq, Eq)]
@@ -17,6 +20,8 @@ enum Advance {
     Starved,
     /// As far as the output has room.
     Full,
+    /// To a request whose answer others make.
+    Waits,
     /// As far as this turn's share goes.
     Spent,
     /// To the end of the connection.
@@ -39,7 +44,7 @@ impl<S: Stream> Client<S> {
                 Advance::Full if self.flush(busy, turn, &mut share)? == Flushed::All => {}
                 // Only `advance` may say that the share is spent: it leaves no exchange half closed behind
                 // it.
-                Advance::Starved | Advance::Full | Advance::Spent | Advance::Over => break,
+                Advance::Starved | Advance::Full | Advance::Waits | Advance::Spent | Advance::Over => break,
             }
         }
         match self.flush(busy, turn, &mut share)? {
@@ -59,6 +64,17 @@ impl<S: Stream> Client<S> {
             if busy.output.queued() > u64::from(turn.limits.output_bytes_high) {
                 return Advance::Full;
             }
+            if busy.pending.is_open() {
+                match self.proceed(busy, turn) {
+                    Stand::Reads => {}
+                    Stand::Waits => return Advance::Waits,
+                    Stand::Moved => continue,
+                    Stand::Broken => {
+                        self.break_off(busy, turn);
+                        return Advance::Over;
+                    }
+                }
+            }
             // Without input it costs nothing to hear that an exchange is over, and what to wait for depends
             // on it.
             if share.requests == 0 && !busy.input.is_empty() {
@@ -70,6 +86,12 @@ impl<S: Stream> Client<S> {
                     share.requests -= 1;
                     self.answer(busy, turn);
                 }
+                Ok(Progress::Body(count)) if busy.pending.is_open() => {
+                    if !self.take_body(count, busy, turn) {
+                        return Advance::Waits;
+                    }
+                }
+                Ok(Progress::Whole) if busy.pending.is_open() => self.body_is_whole(busy, turn),
                 Ok(Progress::Body(count)) => {
                     busy.reflection.piece(
                         &busy.input.unread()[..count],
@@ -98,15 +120,27 @@ impl<S: Stream> Client<S> {
     #[inline]
     fn answer(&mut self, busy: &mut Busy, turn: &mut Turn<'_>) {
         let request = Request::new(turn.index, busy.input.unread());
-        let gateway = &turn.gateways[usize::from(self.site)];
-        let response = gateway.answer(&request).unwrap_or_else(|answer| {
-            tell_of_panic(&request, turn.tally, turn.log);
-            answer
-        });
+        if !turn.notes.is_blank() {
+            turn.notes.clear();
+        }
+        let decision = turn.gateways[usize::from(self.site)].decide(&mut Exchange::new(request, turn.notes));
+        let response = match decision {
+            Decision::Answer(response) => response,
+            Decision::Panicked(response) => {
+                let (slot, generation) = turn.here;
+                let number = busy.machine.number();
+                let id = ReplyTo { reactor: turn.dispatch.reactor(), slot, generation, number };
+                tell_of_panic(&request, &id, turn.tally, turn.log);
+                response
+            }
+            Decision::Defer(route, params) => return self.defer(route, params, busy, turn),
+        };
         let keep = !turn.draining && busy.machine.number() + 1 < turn.limits.requests_max;
         let head_len = usize::from(turn.index.head_len);
 
-        if matches!(response.body, Body::Reflect) && request.framing() != Framing::None {
+        if matches!(response.body, Body::Source(_)) {
+            return self.answer_with_source(response, busy, turn);
+        } else if matches!(response.body, Body::Reflect) && request.framing() != Framing::None {
             busy.reflection.open(response, &request, keep, &self.stream, turn);
             busy.machine.ask_for_body(&mut busy.output);
         } else {
@@ -138,6 +172,7 @@ impl<S: Stream> Client<S> {
             turn.log.event(Level::Debug, "refused", format_args!("{peer}: {label}, answered {status}"));
         }
         busy.reflection.clear();
+        busy.pending.abandon(turn.dispatch);
         self.life = Life::Ending(CloseReason::Refused);
     }
 
@@ -158,8 +193,12 @@ impl<S: Stream> Client<S> {
 }
 
 #[cold]
-fn tell_of_panic(request: &Request<'_>, tally: &Tally, log: &Log) {
+pub(in crate::reactor) fn tell_of_panic(request: &Request<'_>, id: &ReplyTo, tally: &Tally, log: &Log) {
     tally.panics.add(1);
     let line = String::from_utf8_lossy(request.line());
-    log.event(Level::Error, "panic", format_args!("the handler of {line:?} panicked; answered 500"));
+    log.event(
+        Level::Error,
+        "panic",
+        format_args!("the handler of {line:?} panicked; answered 500 (request {id})"),
+    );
 }

@@ -117,7 +117,8 @@ impl<S: Stream> Client<S> {
         share: &mut Share,
     ) -> Result<Rest, CloseReason> {
         let Life::Ending(reason) = self.life else {
-            let yields = share.is_spent() && (self.readiness.is_readable() || !busy.input.is_empty());
+            let has_more = self.readiness.is_readable() || !busy.input.is_empty();
+            let yields = share.is_spent() && has_more && !busy.pending.blocks_reading();
             return Ok(if yields { Rest::Yields } else { Rest::Waits });
         };
         // Closing over unread input makes the kernel send a reset, which can destroy the answer on its

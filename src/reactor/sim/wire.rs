@@ -145,6 +145,7 @@ impl Wire {
             readable: self.is_readable(),
             writable: for_writing && self.is_writable(),
             ending: self.fin || self.reset,
+            broken: self.reset,
         };
         (edge != Edge::default()).then_some((key, edge))
     }

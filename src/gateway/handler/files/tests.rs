@@ -106,7 +106,7 @@ impl Answer {
         let fields = String::from_utf8(response.fields.lines().concat()).unwrap();
         let (code, len) = (response.status.code(), response.body.len());
         let body = match response.body {
-            Body::Empty | Body::Reflect => Vec::new(),
+            Body::Empty | Body::Reflect | Body::Source(_) => Vec::new(),
             Body::Static(bytes) => bytes.to_vec(),
             Body::Owned(bytes) => bytes,
             Body::File(range) => {

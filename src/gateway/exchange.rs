@@ -1,0 +1,173 @@
+//! A request on its way through the gateway, as handlers and middleware see it.
+//!
+//! One view for all places: on a reactor it borrows the connection's buffer, on a worker the buffer that
+//! travelled. Knows what belongs to the request: parameters of its path, its body, how long its answer may
+//! take, whether anybody still waits for it, and what middleware noted.
+
+use std::io::{self, Read};
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::base::clock::Deadline;
+use crate::gateway::notes::Notes;
+use crate::gateway::route::{Params, Route};
+use crate::gateway::ticket::{Cancel, Ticket};
+use crate::http::Request;
+
+/// See the module. Reads as a [`Request`], so `exchange.path()` and `exchange.field("accept")` work.
+pub struct Exchange<'a> {
+    request: Request<'a>,
+    route: Option<&'a Route>,
+    params: Params,
+    body: Incoming<'a>,
+    notes: &'a mut Notes,
+    deadline: Deadline,
+    ticket: Option<&'a Arc<Ticket>>,
+}
+
+/// What a handler gets of the body.
+pub enum Incoming<'a> {
+    /// All of it, perhaps nothing.
+    Whole(&'a [u8]),
+    /// As it comes.
+    Stream(&'a mut dyn Read),
+}
+
+/// Whoever waits for an answer: until when, and whether still.
+#[derive(Clone, Copy)]
+pub struct Awaited<'a> {
+    /// When the answer is due.
+    pub deadline: Deadline,
+    /// Says whether anybody still wants it.
+    pub ticket: Option<&'a Arc<Ticket>>,
+}
+
+impl Awaited<'_> {
+    /// By a client that is right here, for as long as it takes.
+    pub const HERE: Awaited<'static> = Awaited { deadline: Deadline::NEVER, ticket: None };
+}
+
+impl<'a> Deref for Exchange<'a> {
+    type Target = Request<'a>;
+
+    fn deref(&self) -> &Request<'a> {
+        &self.request
+    }
+}
+
+impl<'a> Exchange<'a> {
+    /// An exchange that nobody has looked at yet.
+    #[inline]
+    pub fn new(request: Request<'a>, notes: &'a mut Notes) -> Exchange<'a> {
+        let Awaited { deadline, ticket } = Awaited::HERE;
+        let body = Incoming::Whole(&[]);
+        Exchange { request, route: None, params: Params::default(), body, notes, deadline, ticket }
+    }
+
+    /// Says which route answers it.
+    #[inline]
+    pub(crate) fn take_route(&mut self, route: &'a Route, params: Params) {
+        self.route = Some(route);
+        self.params = params;
+    }
+
+    /// Gives it its body.
+    #[must_use]
+    pub fn with_body(self, body: Incoming<'a>) -> Exchange<'a> {
+        Exchange { body, ..self }
+    }
+
+    /// Says who waits for the answer.
+    #[must_use]
+    pub fn awaited(self, awaited: Awaited<'a>) -> Exchange<'a> {
+        Exchange { deadline: awaited.deadline, ticket: awaited.ticket, ..self }
+    }
+
+    /// The request's head.
+    #[must_use]
+    pub fn request(&self) -> Request<'a> {
+        self.request
+    }
+
+    /// The pattern of the route that answers it, as `/users/{id}`; empty where none does.
+    #[must_use]
+    pub fn pattern(&self) -> &'a str {
+        self.route.map_or("", |route| route.pattern())
+    }
+
+    /// What stands in the path for `{name}`, decoded.
+    #[must_use]
+    pub fn param(&self, name: &str) -> Option<&'a str> {
+        let place = self.route?.names().position(|known| known == name)?;
+        self.params.of(self.request.path(), place)
+    }
+
+    /// The collected body; empty when there is none, or when it is streamed.
+    #[must_use]
+    pub fn body(&self) -> &[u8] {
+        match &self.body {
+            Incoming::Whole(bytes) => bytes,
+            Incoming::Stream(_) => &[],
+        }
+    }
+
+    /// The body as it comes; waits for the client, at most until the deadline. A collected body reads too.
+    pub fn body_reader(&mut self) -> BodyReader<'_, 'a> {
+        BodyReader(&mut self.body)
+    }
+
+    /// How long the answer may still take; [`Duration::MAX`] where there is no limit.
+    #[must_use]
+    pub fn remaining(&self) -> Duration {
+        self.deadline.remaining()
+    }
+
+    /// When the answer is due, to be handed on to whatever is called.
+    #[must_use]
+    pub fn deadline(&self) -> Deadline {
+        self.deadline
+    }
+
+    /// Whether nobody wants the answer any more: the deadline passed, or the client went. A handler that
+    /// takes long looks now and then, and returns whatever it likes.
+    #[must_use]
+    pub fn cancelled(&self) -> bool {
+        self.ticket.is_some_and(|ticket| ticket.is_cancelled())
+    }
+
+    /// [`cancelled`](Exchange::cancelled) as a value of its own, to be handed on.
+    #[must_use]
+    pub fn cancel(&self) -> Cancel {
+        self.ticket.map_or_else(Cancel::never, Cancel::of)
+    }
+
+    /// What middleware noted.
+    #[must_use]
+    pub fn notes(&self) -> &Notes {
+        self.notes
+    }
+
+    /// Where middleware notes what it needs when the exchange leaves, and what handlers are to know.
+    pub fn notes_mut(&mut self) -> &mut Notes {
+        self.notes
+    }
+
+    /// The server's shared state of that type; see `Builder::state`.
+    #[must_use]
+    pub fn state<T: Send + Sync + 'static>(&self) -> Option<&'a T> {
+        self.route?.state().of()
+    }
+}
+
+/// See [`Exchange::body_reader`].
+pub struct BodyReader<'r, 'a>(&'r mut Incoming<'a>);
+
+impl Read for BodyReader<'_, '_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match self.0 {
+            Incoming::Whole(bytes) => bytes.read(into),
+            Incoming::Stream(stream) => stream.read(into),
+        }
+    }
+}

@@ -1,0 +1,416 @@
+//! Requests that cannot be answered where their head is read: their body is gathered, a worker answers, the
+//! answer is made as it is sent.
+//!
+//! Everything here is apart from the way of an ordinary request, which pays one comparison for it.
+
+use std::sync::Arc;
+
+use super::busy::Busy;
+use super::serve::tell_of_panic;
+use super::{Client, Life};
+use crate::base::clock::{Deadline, Tick};
+use crate::gateway::handler::{BodyPlan, Place};
+use crate::gateway::route::{Params, Route};
+use crate::http::{Body, Framing, Method, Piece, Response, Status};
+use crate::reactor::dispatch::Refusal;
+use crate::reactor::pending::Stage;
+use crate::reactor::stream::Stream;
+use crate::reactor::turn::{CloseReason, Step, Turn};
+use crate::worker::{Errand, Job, ReplyTo};
+
+/// Where a deferred exchange stands after a step.
+#[derive(PartialEq, Eq)]
+pub(super) enum Stand {
+    /// More of the request is wanted.
+    Reads,
+    /// It waits for others.
+    Waits,
+    /// It is answered, or a piece of it is; look again.
+    Moved,
+    /// The answer broke off: the connection cannot go on.
+    Broken,
+}
+
+impl<S: Stream> Client<S> {
+    /// A head is complete whose route wants its body first, or runs on a worker. Takes the head out of the
+    /// input.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn defer(&mut self, route: &Arc<Route>, params: Params, busy: &mut Busy, turn: &mut Turn<'_>) {
+        let pending = &mut busy.pending;
+        pending.keep = busy.machine.number() + 1 < turn.limits.requests_max;
+        pending.method = Some(turn.index.method);
+        pending.began_ns = turn.clock.now_ns();
+        pending.notes.copy_from(turn.notes);
+        let head_len = usize::from(turn.index.head_len);
+        let Some(mut job) = turn.dispatch.lend() else {
+            busy.input.consume(head_len);
+            return self.refuse_request(Refusal::NoBuffer, busy, turn);
+        };
+        job.index.copy_from(turn.index);
+        move_head(busy, &mut job, head_len);
+        if turn.access.is_some() {
+            busy.pending.note.keep(&job.request(), &self.stream);
+        }
+        job.route = Some(Arc::clone(route));
+        job.params = params;
+        job.notes.copy_from(&busy.pending.notes);
+        let plan = match job.index.framing {
+            Framing::None => BodyPlan::Ignore,
+            _ => route.body(),
+        };
+        match plan {
+            BodyPlan::Ignore => self.call(job, busy, turn),
+            BodyPlan::Stream => self.call_with_stream(job, busy, turn),
+            BodyPlan::Collect => self.collect(job, busy, turn),
+        }
+    }
+
+    /// A handler has answered at the head, with a body that is made as it is sent. Takes the head out of the
+    /// input.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn answer_with_source(&mut self, response: Response, busy: &mut Busy, turn: &mut Turn<'_>) {
+        let head_len = usize::from(turn.index.head_len);
+        let pending = &mut busy.pending;
+        pending.keep = busy.machine.number() + 1 < turn.limits.requests_max;
+        pending.method = Some(turn.index.method);
+        pending.began_ns = turn.clock.now_ns();
+        let Some(mut job) = turn.dispatch.lend() else {
+            busy.input.consume(head_len);
+            return self.refuse_request(Refusal::NoBuffer, busy, turn);
+        };
+        job.index.copy_from(turn.index);
+        move_head(busy, &mut job, head_len);
+        if turn.access.is_some() {
+            busy.pending.note.keep(&job.request(), &self.stream);
+        }
+        job.errand = Errand::Answered(response);
+        busy.pending.come_home(job);
+    }
+
+    fn collect(&mut self, job: Box<Job>, busy: &mut Busy, turn: &mut Turn<'_>) {
+        let bytes_max = job.route.as_ref().and_then(|route| route.terms().body_bytes_max);
+        let bytes_max = bytes_max.unwrap_or(turn.limits.collected_bytes_max).min(turn.limits.body_bytes_max);
+        let is_too_large = matches!(job.index.framing, Framing::Length(length) if length > bytes_max);
+        busy.pending.job = Some(job);
+        busy.pending.stage = Stage::Collecting;
+        busy.pending.room = bytes_max;
+        if is_too_large {
+            return self.answer_deferred(Response::plain(Status::CONTENT_TOO_LARGE), busy, turn);
+        }
+        busy.machine.ask_for_body(&mut busy.output);
+    }
+
+    fn call_with_stream(&mut self, job: Box<Job>, busy: &mut Busy, turn: &mut Turn<'_>) {
+        let mut job = job;
+        busy.pending.pipe = turn.dispatch.pipe(self.reply_to(busy, turn));
+        job.stream = busy.pending.pipe.clone();
+        self.call(job, busy, turn);
+        if busy.pending.stage == Stage::Away {
+            busy.machine.ask_for_body(&mut busy.output);
+        }
+    }
+
+    /// A piece of the body has come. Returns whether it was taken.
+    #[inline(never)]
+    pub(super) fn take_body(&mut self, count: usize, busy: &mut Busy, turn: &mut Turn<'_>) -> bool {
+        let bytes = &busy.input.unread()[..count];
+        let pending = &mut busy.pending;
+        match (&mut pending.job, &pending.pipe) {
+            (None, Some(pipe)) => {
+                pending.is_stalled = !pipe.offer(bytes);
+                if pending.is_stalled {
+                    return false;
+                }
+            }
+            (Some(job), _) if count as u64 <= pending.room => {
+                pending.room -= count as u64;
+                job.body.extend_from_slice(bytes);
+            }
+            _ => self.answer_deferred(Response::plain(Status::CONTENT_TOO_LARGE), busy, turn),
+        }
+        busy.input.consume(count);
+        true
+    }
+
+    /// The body is complete.
+    #[inline(never)]
+    pub(super) fn body_is_whole(&mut self, busy: &mut Busy, turn: &mut Turn<'_>) {
+        if let Some(pipe) = &busy.pending.pipe {
+            pipe.close(true);
+        } else if let Some(job) = busy.pending.job.take() {
+            self.call(job, busy, turn);
+        }
+    }
+
+    /// The request is as complete as its handler wants it: here or on a worker, it is answered.
+    fn call(&mut self, mut job: Box<Job>, busy: &mut Busy, turn: &mut Turn<'_>) {
+        let place = job.route.as_ref().map_or(Place::Reactor, |route| route.place());
+        let own = job.route.as_ref().and_then(|route| route.terms().request_ms_max);
+        let ms_max = own.unwrap_or(turn.dispatch.request_ms_max());
+        let now_ns = turn.clock.now_ns();
+        job.errand = Errand::Call;
+        job.to = self.reply_to(busy, turn);
+        job.deadline =
+            ms_max.map_or(Deadline::NEVER, |ms| Deadline::at_ns(now_ns + u64::from(ms) * 1_000_000));
+        if place == Place::Reactor {
+            job.run();
+            if matches!(job.errand, Errand::Panicked(_)) {
+                tell_of_panic(&job.request(), &job.to, turn.tally, turn.log);
+            }
+            return busy.pending.come_home(job);
+        }
+        let ticket = Arc::clone(&job.ticket);
+        match turn.dispatch.submit(job, now_ns) {
+            Ok(()) => {
+                let now = turn.clock.now();
+                turn.tally.queued.add(1);
+                busy.pending.stage = Stage::Away;
+                busy.pending.ticket = Some(ticket);
+                busy.pending.due = ms_max.map(|ms| now.after_ms(ms));
+                busy.pending.withdraw_at = turn.dispatch.queue_ms_max().map(|ms| now.after_ms(ms));
+            }
+            Err((job, refusal)) => {
+                drop(ticket);
+                busy.pending.job = Some(job);
+                self.refuse_request(refusal, busy, turn);
+            }
+        }
+    }
+
+    /// Does what can be done for it now.
+    #[inline(never)]
+    pub(super) fn proceed(&mut self, busy: &mut Busy, turn: &mut Turn<'_>) -> Stand {
+        match busy.pending.stage {
+            Stage::Closed | Stage::Collecting => Stand::Reads,
+            Stage::Away => self.wait_for_answer(busy),
+            Stage::Answered => self.take_answer(busy, turn),
+            Stage::Sending => self.pull(busy, turn),
+            Stage::Pulling | Stage::Hungry => Stand::Waits,
+            Stage::Pulled => self.take_piece(busy, turn),
+        }
+    }
+
+    fn wait_for_answer(&mut self, busy: &mut Busy) -> Stand {
+        if self.readiness.is_ending()
+            && let Some(ticket) = &busy.pending.ticket
+        {
+            ticket.client_leaves();
+        }
+        // A body that is read as it comes goes on coming while its handler runs.
+        match busy.pending.pipe.is_some() && !busy.machine.has_whole_request() {
+            true => Stand::Reads,
+            false => Stand::Waits,
+        }
+    }
+
+    fn take_answer(&mut self, busy: &mut Busy, turn: &mut Turn<'_>) -> Stand {
+        let errand = busy.pending.job.as_mut().map(|job| std::mem::take(&mut job.errand));
+        let response = match errand {
+            Some(Errand::Answered(response) | Errand::Panicked(response)) => response,
+            // Cancelled, and yet somebody waits: it was not this one who cancelled it.
+            _ => Response::plain(Status::SERVICE_UNAVAILABLE),
+        };
+        self.answer_deferred(response, busy, turn);
+        Stand::Moved
+    }
+
+    /// The one way out of a deferred exchange, whoever made the answer.
+    fn answer_deferred(&mut self, mut response: Response, busy: &mut Busy, turn: &mut Turn<'_>) {
+        turn.gateways[usize::from(self.site)].finish(&busy.pending.notes, &mut response);
+        let keep = busy.pending.keep && !turn.draining;
+        let status = response.status;
+        let method = busy.pending.method.unwrap_or(Method::Unknown);
+        turn.tally.answers.add(method as usize, status.code(), 1);
+        busy.pending.status = Some(status);
+        if let Body::Source(source) = response.body {
+            busy.pending.announced = source.0.len();
+            busy.machine.forgo_body(keep);
+            let has_body = busy.machine.begin(
+                status,
+                &response.fields,
+                busy.pending.announced,
+                keep,
+                turn.stamp,
+                &mut busy.output,
+            );
+            if let Some(job) = &mut busy.pending.job {
+                job.errand = Errand::Pull(source);
+            }
+            if has_body {
+                busy.pending.stage = Stage::Sending;
+                return;
+            }
+        } else {
+            busy.pending.sent = busy.machine.respond(response, keep, turn.stamp, &mut busy.output);
+        }
+        self.conclude(busy, turn);
+    }
+
+    fn conclude(&mut self, busy: &mut Busy, turn: &mut Turn<'_>) {
+        let pending = &mut busy.pending;
+        turn.tally.latency.record(turn.clock.precise_ns().saturating_sub(pending.began_ns), 1);
+        if let (Some(access), Some(status)) = (&mut turn.access, pending.status) {
+            access.write_note(&pending.note, status, pending.sent, pending.began_ns, turn.clock, turn.stamp);
+        }
+        pending.close(turn.dispatch);
+    }
+
+    /// Asks for the next piece of the answer, where its handler ran.
+    fn pull(&mut self, busy: &mut Busy, turn: &mut Turn<'_>) -> Stand {
+        let Some(mut job) = busy.pending.job.take() else { return Stand::Broken };
+        let place = job.route.as_ref().map_or(Place::Reactor, |route| route.place());
+        if place == Place::Reactor {
+            job.run();
+            busy.pending.come_home(job);
+            return Stand::Moved;
+        }
+        job.to = self.reply_to(busy, turn);
+        let ticket = Arc::clone(&job.ticket);
+        let ms_max = turn.dispatch.request_ms_max();
+        match turn.dispatch.fetch(job, turn.clock.now_ns()) {
+            Ok(()) => {
+                busy.pending.stage = Stage::Pulling;
+                busy.pending.ticket = Some(ticket);
+            }
+            Err(job) => {
+                busy.pending.stage = Stage::Hungry;
+                busy.pending.job = Some(job);
+            }
+        }
+        busy.pending.withdraw_at = None;
+        busy.pending.due = ms_max.map(|ms| turn.clock.now().after_ms(ms));
+        Stand::Waits
+    }
+
+    fn take_piece(&mut self, busy: &mut Busy, turn: &mut Turn<'_>) -> Stand {
+        let errand = busy.pending.job.as_mut().map(|job| std::mem::take(&mut job.errand));
+        let Some(Errand::Pulled(piece, source)) = errand else { return Stand::Broken };
+        if let (Some(source), Some(job)) = (source, &mut busy.pending.job) {
+            job.errand = Errand::Pull(source);
+        }
+        busy.pending.stage = Stage::Sending;
+        let is_right = |sent: u64| busy.pending.announced.is_none_or(|announced| sent <= announced);
+        match piece {
+            Piece::Bytes(bytes) if is_right(busy.pending.sent + bytes.len() as u64) => {
+                busy.pending.sent += bytes.len() as u64;
+                busy.machine.more_owned(bytes, &mut busy.output);
+                Stand::Moved
+            }
+            Piece::End if busy.pending.announced.is_none_or(|announced| announced == busy.pending.sent) => {
+                busy.machine.finish(&mut busy.output);
+                self.conclude(busy, turn);
+                Stand::Moved
+            }
+            Piece::Bytes(_) | Piece::End | Piece::Broken => Stand::Broken,
+        }
+    }
+
+    /// Tells the client at once that its request is not going to be served.
+    fn refuse_request(&mut self, refusal: Refusal, busy: &mut Busy, turn: &mut Turn<'_>) {
+        turn.tally.refusals.add(refusal as usize, 1);
+        self.answer_deferred(BUSY, busy, turn);
+    }
+
+    /// A deadline of ours has passed. `None`: it has not.
+    pub(super) fn expire_pending(&mut self, turn: &mut Turn<'_>) -> Option<Step> {
+        let now = turn.clock.now();
+        let has_passed = |moment: Option<Tick>| moment.is_some_and(|moment| now.has_reached(moment));
+        let pending = &mut self.busy.as_deref_mut()?.pending;
+        if !pending.is_away() {
+            return None;
+        }
+        let is_overdue = has_passed(pending.due);
+        if !is_overdue && has_passed(pending.withdraw_at) {
+            pending.withdraw_at = None;
+            if !pending.ticket.as_ref()?.withdraw() {
+                return None;
+            }
+        } else if !is_overdue {
+            return None;
+        }
+        if pending.stage != Stage::Away {
+            self.stream.reset_on_close();
+            return Some(Step::Close(CloseReason::Truncated));
+        }
+        Some(self.give_up_waiting(is_overdue, turn))
+    }
+
+    /// Answers in place of the handler; what that still makes of it is dropped when it comes home.
+    fn give_up_waiting(&mut self, is_overdue: bool, turn: &mut Turn<'_>) -> Step {
+        let Some(mut busy) = self.busy.take() else { return Step::Close(CloseReason::WriteTimeout) };
+        if let Some(ticket) = busy.pending.ticket.take() {
+            ticket.cancel();
+        }
+        if let Some(pipe) = busy.pending.pipe.take() {
+            pipe.close(false);
+        }
+        if is_overdue {
+            turn.tally.overdue.add(1);
+            self.answer_deferred(Response::plain(Status::GATEWAY_TIMEOUT), &mut busy, turn);
+        } else {
+            self.refuse_request(Refusal::QueueTimeout, &mut busy, turn);
+        }
+        let rest = self.work(&mut busy, turn);
+        self.settle(busy, rest, turn)
+    }
+
+    /// Whether it waits for that job.
+    pub(in crate::reactor) fn awaits(&self, number: u32) -> bool {
+        let busy = self.busy.as_deref();
+        busy.is_some_and(|busy| {
+            busy.machine.number() == number && matches!(busy.pending.stage, Stage::Away | Stage::Pulling)
+        })
+    }
+
+    /// Its job is back.
+    pub(in crate::reactor) fn come_home(&mut self, job: Box<Job>) {
+        if let Some(busy) = &mut self.busy {
+            busy.pending.come_home(job);
+        }
+    }
+
+    /// Its handler has room for more of the body, or a permit came home.
+    pub(in crate::reactor) fn may_go_on(&mut self) {
+        let Some(busy) = &mut self.busy else { return };
+        busy.pending.is_stalled = false;
+        if busy.pending.stage == Stage::Hungry {
+            busy.pending.stage = Stage::Sending;
+        }
+    }
+
+    /// Whether it waits for others: a worker, room in a pipe, a permit.
+    pub(super) fn waits_for_others(&self) -> bool {
+        let busy = self.busy.as_deref();
+        busy.is_some_and(|busy| busy.pending.is_away())
+    }
+
+    /// The answer broke off. The client sees by the framing that it is not whole.
+    pub(super) fn break_off(&mut self, busy: &mut Busy, turn: &mut Turn<'_>) {
+        busy.pending.abandon(turn.dispatch);
+        self.stream.reset_on_close();
+        self.life = Life::Ending(CloseReason::Truncated);
+    }
+
+    fn reply_to(&self, busy: &Busy, turn: &Turn<'_>) -> ReplyTo {
+        let (slot, generation) = turn.here;
+        ReplyTo { reactor: turn.dispatch.reactor(), slot, generation, number: busy.machine.number() }
+    }
+}
+
+/// What a client is told whom we have no room for. A second is what a full queue takes to drain.
+const BUSY: Response = Response::fixed(
+    Status::SERVICE_UNAVAILABLE,
+    "Content-Type: text/plain; charset=utf-8\r\nRetry-After: 1\r\n",
+    b"503 Service Unavailable\n",
+);
+
+/// The buffer goes with the job; what came behind the head stays, in the buffer that the job had.
+fn move_head(busy: &mut Busy, job: &mut Job, head_len: usize) {
+    std::mem::swap(&mut busy.input, &mut job.head);
+    let behind = &job.head.unread()[head_len..];
+    busy.input.room()[..behind.len()].copy_from_slice(behind);
+    busy.input.received(behind.len());
+    job.head.truncate(head_len);
+}

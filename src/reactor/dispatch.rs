@@ -1,0 +1,212 @@
+//! A reactor's hand on the workers: who may go, who is refused, who comes home.
+//!
+//! A permit is counted for every job that is out, and comes back with it, not with the answer to its client:
+//! so overload stays visible while a handler runs on for nobody, and the desk has room for whatever comes
+//! home.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::base::pool::Pool;
+use crate::gateway::handler::Place;
+use crate::observe::Tally;
+use crate::worker::delay::Delay;
+use crate::worker::pipe::Pipe;
+use crate::worker::{Errand, Hatch, Job, ReplyTo};
+
+/// How requests go to workers.
+pub struct Dispatching {
+    /// The way there; `None`: there are no workers.
+    pub hatch: Option<Hatch>,
+    /// Jobs out at once.
+    pub out_max: u32,
+    /// Requests that may wait for a worker. Over it: 503.
+    pub depth_max: u32,
+    /// How long a request may wait for a worker, in milliseconds. Over it: 503.
+    pub queue_ms_max: Option<u32>,
+    /// How long an answer may take, in milliseconds. Over it: 504.
+    pub request_ms_max: Option<u32>,
+}
+
+impl Dispatching {
+    /// No workers at all.
+    #[must_use]
+    pub fn nowhere() -> Dispatching {
+        Dispatching { hatch: None, out_max: 0, depth_max: 0, queue_ms_max: None, request_ms_max: None }
+    }
+}
+
+/// Why a request was turned away although nothing was wrong with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Refusal {
+    /// As many wait as may.
+    QueueFull,
+    /// The queue stands, so the newest are refused before all are late.
+    QueueDelay,
+    /// It has waited for a worker as long as it may.
+    QueueTimeout,
+    /// As many are out as may be, most of them in handlers that nobody waits for any more.
+    NoPermit,
+    /// No memory is left to keep it in.
+    NoBuffer,
+}
+
+impl Refusal {
+    /// The labels, in the order of the enum, for metrics.
+    pub const LABELS: [&'static str; 5] =
+        ["queue_full", "queue_delay", "queue_timeout", "no_permit", "no_buffer"];
+}
+
+const _: () = assert!(Refusal::NoBuffer as usize + 1 == Refusal::LABELS.len());
+
+/// See the module.
+///
+/// Invariant: out <= out_max; `out` jobs are in the lane, at workers or on the desk.
+pub(super) struct Dispatch {
+    means: Dispatching,
+    jobs: Pool<Job>,
+    buffer_bytes: u32,
+    out: u32,
+    delay: Delay,
+    owes_wake: bool,
+    /// Connections that want the next piece of a body and had no permit, by slot and generation.
+    hungry: VecDeque<(u32, u32)>,
+}
+
+impl Dispatch {
+    pub(super) fn new(means: Dispatching, jobs_max: u32, buffer_bytes: u32) -> Dispatch {
+        Dispatch {
+            delay: Delay::new(means.queue_ms_max),
+            jobs: Pool::with_limit(jobs_max.saturating_add(means.out_max)),
+            means,
+            buffer_bytes,
+            out: 0,
+            owes_wake: false,
+            hungry: VecDeque::new(),
+        }
+    }
+
+    /// A job to keep a request in; `None` when as many are kept as may be.
+    pub(super) fn lend(&mut self) -> Option<Box<Job>> {
+        let size = self.buffer_bytes;
+        self.jobs.lend(|| Job::with_size(size))
+    }
+
+    /// Takes back what was lent.
+    pub(super) fn give_back(&mut self, mut job: Box<Job>) {
+        let is_of_worker = job.route.as_ref().is_some_and(|route| route.place() == Place::Worker);
+        if is_of_worker
+            && let Some(source) = job.take_source()
+            && let Some(hatch) = &self.means.hatch
+        {
+            hatch.discard(source);
+        }
+        job.wipe();
+        self.jobs.give_back(job);
+    }
+
+    /// The pipe for a body that is read as it comes.
+    pub(super) fn pipe(&self, to: ReplyTo) -> Option<Arc<Pipe>> {
+        let desk = self.means.hatch.as_ref()?.desk();
+        Some(Arc::new(Pipe::new(Arc::clone(desk), to)))
+    }
+
+    pub(super) fn reactor(&self) -> u32 {
+        self.means.hatch.as_ref().map_or(0, Hatch::reactor)
+    }
+
+    pub(super) fn queue_ms_max(&self) -> Option<u32> {
+        self.means.queue_ms_max
+    }
+
+    pub(super) fn request_ms_max(&self) -> Option<u32> {
+        self.means.request_ms_max
+    }
+
+    /// Sends a request to the workers, or says why not: its client is to be told at once.
+    pub(super) fn submit(&mut self, mut job: Box<Job>, now_ns: u64) -> Result<(), (Box<Job>, Refusal)> {
+        debug_assert!(matches!(job.errand, Errand::Call));
+        let Some(hatch) = &self.means.hatch else { return Err((job, Refusal::NoPermit)) };
+        let waiting = hatch.waiting();
+        let refusal = if waiting >= self.means.depth_max as usize {
+            Some(Refusal::QueueFull)
+        } else if self.out >= self.means.out_max {
+            Some(Refusal::NoPermit)
+        } else if !self.delay.admits(hatch.waits(), waiting == 0, now_ns) {
+            Some(Refusal::QueueDelay)
+        } else {
+            None
+        };
+        if let Some(refusal) = refusal {
+            return Err((job, refusal));
+        }
+        job.submitted_ns = now_ns;
+        hatch.push(job).map_err(|job| (job, Refusal::QueueFull))?;
+        self.out += 1;
+        self.owes_wake = true;
+        Ok(())
+    }
+
+    /// Sends for the next piece of a body whose answer has begun. `Err`: there is no permit; the connection
+    /// is [told](Dispatch::next_hungry) when one came home.
+    pub(super) fn fetch(&mut self, mut job: Box<Job>, now_ns: u64) -> Result<(), Box<Job>> {
+        debug_assert!(matches!(job.errand, Errand::Pull(_)));
+        let to = (job.to.slot, job.to.generation);
+        let Some(hatch) = self.means.hatch.as_ref().filter(|_| self.out < self.means.out_max) else {
+            self.hungry.push_back(to);
+            return Err(job);
+        };
+        job.submitted_ns = now_ns;
+        if let Err(job) = hatch.push(job) {
+            self.hungry.push_back(to);
+            return Err(job);
+        }
+        self.out += 1;
+        self.owes_wake = true;
+        Ok(())
+    }
+
+    /// A job came home.
+    pub(super) fn came_home(&mut self) {
+        debug_assert!(self.out > 0, "a job came home that was not let out");
+        self.out -= 1;
+    }
+
+    /// Who has waited longest for a permit; it may be gone.
+    pub(super) fn next_hungry(&mut self) -> Option<(u32, u32)> {
+        self.hungry.pop_front()
+    }
+
+    /// The batch is complete: whoever was submitted in it is told of by one call.
+    pub(super) fn end_batch(&mut self, tally: &Tally) {
+        if std::mem::take(&mut self.owes_wake)
+            && let Some(hatch) = &self.means.hatch
+            && hatch.wake()
+        {
+            tally.worker_wakes.add(1);
+        }
+    }
+
+    /// Writes its numbers down.
+    pub(super) fn tell(&self, tally: &Tally) {
+        if let Some(hatch) = &self.means.hatch {
+            tally.out.set(u64::from(self.out));
+            tally.waiting.set(hatch.waiting() as u64);
+        }
+    }
+
+    pub(super) fn has_surplus(&self) -> bool {
+        self.jobs.has_surplus()
+    }
+
+    pub(super) fn trim(&mut self) -> usize {
+        self.jobs.trim()
+    }
+
+    /// Jobs that lie with connections: neither in the pool nor out.
+    #[cfg(test)]
+    pub(super) fn at_home(&self) -> u32 {
+        self.jobs.lent() - self.out
+    }
+}

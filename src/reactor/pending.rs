@@ -1,0 +1,137 @@
+//! An exchange that cannot be answered at once: its body is gathered, or a worker has it, or its answer is
+//! made as it is sent.
+//!
+//! ```text
+//!  Closed -> Collecting -> Away -> Answered -> (Sending <-> Pulling | Hungry) -> Closed
+//!       \________________^    \______________________________________________^
+//! ```
+//! Part of what a busy connection has. The job is here, or away with a ticket that says whether its answer
+//! is still wanted; never both.
+
+use std::sync::Arc;
+
+use crate::base::clock::Tick;
+use crate::gateway::{Notes, Ticket};
+use crate::http::{Method, Status};
+use crate::reactor::access::AccessNote;
+use crate::reactor::dispatch::Dispatch;
+use crate::worker::pipe::Pipe;
+use crate::worker::{Errand, Job};
+
+/// See the module. Reused by one request after the other, so that it allocates nothing in the steady state.
+#[derive(Default)]
+pub(super) struct Pending {
+    pub stage: Stage,
+    /// The job, while it is here.
+    pub job: Option<Box<Job>>,
+    /// What the job has too, while it is away.
+    pub ticket: Option<Arc<Ticket>>,
+    /// When its answer, or the next piece of it, is overdue.
+    pub due: Option<Tick>,
+    /// When it has waited for a worker for too long.
+    pub withdraw_at: Option<Tick>,
+    /// The way of a body that is read as it comes.
+    pub pipe: Option<Arc<Pipe>>,
+    /// Whether that had no room for more.
+    pub is_stalled: bool,
+    pub method: Option<Method>,
+    pub status: Option<Status>,
+    pub keep: bool,
+    pub began_ns: u64,
+    /// Bytes of body that are still to be collected, at most.
+    pub room: u64,
+    /// Bytes of body that were sent.
+    pub sent: u64,
+    /// Bytes of body that were announced.
+    pub announced: Option<u64>,
+    pub notes: Notes,
+    pub note: AccessNote,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// There is none.
+    #[default]
+    Closed,
+    /// Its body is gathered.
+    Collecting,
+    /// A worker has it, or will.
+    Away,
+    /// The answer is here and not begun.
+    Answered,
+    /// The answer is begun; the next piece is asked for when there is room.
+    Sending,
+    /// A worker makes the next piece, or will.
+    Pulling,
+    /// The next piece wants a permit.
+    Hungry,
+    /// The next piece is here.
+    Pulled,
+}
+
+impl Pending {
+    pub(super) fn is_open(&self) -> bool {
+        self.stage != Stage::Closed
+    }
+
+    /// Whether only others can bring it forward.
+    pub(super) fn is_away(&self) -> bool {
+        matches!(self.stage, Stage::Away | Stage::Pulling | Stage::Hungry)
+    }
+
+    /// Whether it reads nothing from its client for now.
+    pub(super) fn blocks_reading(&self) -> bool {
+        self.is_away() && (self.pipe.is_none() || self.is_stalled)
+    }
+
+    /// When it is to be looked at, whatever the client does.
+    pub(super) fn next_moment(&self, now: Tick) -> Option<Tick> {
+        if !self.is_away() {
+            return None;
+        }
+        [self.due, self.withdraw_at].into_iter().flatten().min_by_key(|moment| moment.since(now))
+    }
+
+    /// Ends it, whatever its stage: nobody wants an answer any more.
+    pub(super) fn abandon(&mut self, dispatch: &mut Dispatch) {
+        if !self.is_open() {
+            return;
+        }
+        if let Some(ticket) = self.ticket.take() {
+            ticket.cancel();
+        }
+        if let Some(pipe) = self.pipe.take() {
+            pipe.close(false);
+        }
+        self.close(dispatch);
+    }
+
+    /// Ends it: it is answered.
+    pub(super) fn close(&mut self, dispatch: &mut Dispatch) {
+        if let Some(job) = self.job.take() {
+            dispatch.give_back(job);
+        }
+        self.stage = Stage::Closed;
+        self.ticket = None;
+        self.pipe = None;
+        self.is_stalled = false;
+        self.due = None;
+        self.withdraw_at = None;
+        self.method = None;
+        self.status = None;
+        self.sent = 0;
+        self.announced = None;
+        self.notes.clear();
+        self.note.clear();
+    }
+
+    /// The job is back, with what came of it.
+    pub(super) fn come_home(&mut self, job: Box<Job>) {
+        self.stage = match job.errand {
+            Errand::Pulled(..) => Stage::Pulled,
+            _ => Stage::Answered,
+        };
+        self.job = Some(job);
+        self.ticket = None;
+    }
+}

@@ -1,0 +1,211 @@
+//! What one start is made of: gateways, counters, staff, bounds; everything but the threads.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use mio::Poll;
+
+use crate::config::{AccessLog, Config, Endpoints, Listen, LogLevel};
+use crate::gateway::Gateway;
+use crate::gateway::handler::files::Files;
+use crate::gateway::handler::{Alive, Cpu, Echo, Json, Lifecycle, Metrics, Plaintext, Ready, Welcome, Work};
+use crate::http::Method;
+use crate::observe::log::{AccessTarget, Level, Log};
+use crate::observe::{Tally, WorkerTally};
+use crate::proto::Violation;
+use crate::reactor::{CloseReason, Dispatching, Inbox, Means, Refusal};
+use crate::server::budget::Budget;
+use crate::server::launch::Gate;
+use crate::server::start_error::StartError;
+use crate::server::{memory, topology};
+use crate::worker::{Hatch, ReplyDesk, Staff, Workers, Workshop};
+
+/// The labels of [`Method::ALL`], for metrics.
+const METHOD_LABELS: [&str; Method::ALL.len()] = {
+    let mut labels = [""; Method::ALL.len()];
+    let mut at = 0;
+    while at < labels.len() {
+        labels[at] = Method::ALL[at].as_str();
+        at += 1;
+    }
+    labels
+};
+
+/// What all reactors of one start have in common.
+pub(super) struct Plan<'a> {
+    pub config: &'a Config,
+    pub budget: Budget,
+    pub listen: Vec<Listen>,
+    pub admin: Option<Listen>,
+    pub cpus: Vec<u32>,
+    pub log: Log,
+    pub lifecycle: Arc<Lifecycle>,
+    gateways: Arc<[Gateway]>,
+    tallies: Vec<Arc<Tally>>,
+    pub staff: Staff,
+    worker_tallies: Vec<Arc<WorkerTally>>,
+}
+
+impl<'a> Plan<'a> {
+    pub(super) fn new(
+        config: &'a Config,
+        budget: Budget,
+        staff: Staff,
+        listen: Vec<Listen>,
+        admin: Option<Listen>,
+    ) -> Result<Plan<'a>, StartError> {
+        let log = open_log(config)?;
+        let lifecycle = Arc::new(Lifecycle::default());
+        let tally = || {
+            Arc::new(Tally::new(&CloseReason::LABELS, &Violation::LABELS, &Refusal::LABELS, &METHOD_LABELS))
+        };
+        let tallies: Vec<Arc<Tally>> = (0..budget.reactors).map(|_| tally()).collect();
+        let cpus = topology::cpus_for(&config.fixed.pin, budget.reactors)?;
+        let worker_tallies = (0..staff.posts()).map(|_| Arc::default()).collect();
+        let gateways = Arc::new([]);
+        let mut plan = Plan {
+            config,
+            budget,
+            listen,
+            admin,
+            cpus,
+            log,
+            lifecycle,
+            gateways,
+            tallies,
+            staff,
+            worker_tallies,
+        };
+        plan.gateways = Arc::new([plan.main_gateway()?, plan.admin_gateway()]);
+        plan.settle_staff()?;
+        Ok(plan)
+    }
+
+    /// Nobody is hired for whom there is nothing to do; nothing is promised that nobody will do.
+    pub(super) fn settle_staff(&mut self) -> Result<(), StartError> {
+        let needed = self.gateways.iter().find_map(Gateway::worker_route);
+        match needed {
+            None => self.staff = Staff::of(0),
+            Some(route) if self.staff.workers == 0 => {
+                return Err(StartError::NoWorkers { route: route.pattern().to_owned() });
+            }
+            Some(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Jobs that one reactor may have out at once: all that wait and all that are at workers.
+    pub(super) fn out_max(&self) -> u32 {
+        self.config.fixed.queue_depth.saturating_add(self.staff.posts())
+    }
+
+    /// What reactors and workers share, if there are any workers.
+    pub(super) fn workshop(&self, gates: &[Gate]) -> Option<Arc<Workshop>> {
+        if self.staff.workers == 0 {
+            return None;
+        }
+        let desks = gates.iter().map(|gate| Arc::clone(&gate.inbox) as Arc<dyn ReplyDesk>).collect();
+        Some(Arc::new(Workshop::new(desks, self.out_max(), &self.worker_tallies)))
+    }
+
+    pub(super) fn start_workers(&self, shop: Option<&Arc<Workshop>>) -> Result<Option<Workers>, StartError> {
+        let Some(shop) = shop else { return Ok(None) };
+        Workers::start(shop, self.staff, self.lifecycle.stuck_workers(), &self.log)
+            .map(Some)
+            .map_err(|error| StartError::System { attempt: "start a worker", error })
+    }
+
+    pub(super) fn main_gateway(&self) -> Result<Gateway, StartError> {
+        let fixed = &self.config.fixed;
+        let mut gateway = match fixed.endpoints {
+            Endpoints::None => Gateway::new().with_dispatch(fixed.dispatch),
+            Endpoints::Health => self.health_gateway(),
+            Endpoints::All => self
+                .admin_gateway()
+                .with("/", Welcome::new(self.config, &self.listen))
+                .with("/plaintext", Plaintext)
+                .with("/json", Json)
+                .with("/echo", Echo),
+        };
+        if fixed.demo {
+            gateway = gateway.with("/work", Work).with("/cpu", Cpu);
+        }
+        if let Some(root) = &fixed.root {
+            let files = Files::open(root).map_err(|error| StartError::Root { path: root.clone(), error })?;
+            gateway = gateway.with_files(files);
+        }
+        Ok(gateway)
+    }
+
+    pub(super) fn health_gateway(&self) -> Gateway {
+        Gateway::new()
+            .with_dispatch(self.config.fixed.dispatch)
+            .with("/healthz", Alive)
+            .with("/readyz", Ready(Arc::clone(&self.lifecycle)))
+    }
+
+    pub(super) fn admin_gateway(&self) -> Gateway {
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let metrics = Metrics {
+            tallies: self.tallies.clone(),
+            lifecycle: Arc::clone(&self.lifecycle),
+            log: self.log.clone(),
+            start_unix_seconds: since_1970.as_secs(),
+            connections_max: u64::from(self.budget.connections_max),
+            descriptor_limit: self.budget.descriptors_limit,
+        };
+        self.health_gateway().with("/metrics", metrics)
+    }
+
+    /// What that reactor serves its connections with.
+    pub(super) fn means(&self, number: u32, hatch: Option<Hatch>) -> Means {
+        let fixed = &self.config.fixed;
+        Means {
+            gateways: Arc::clone(&self.gateways),
+            tally: Arc::clone(&self.tallies[number as usize]),
+            limits: self.config.limits,
+            clients_max: self.budget.share(number),
+            buffers_max: self.budget.buffers_per_reactor_max,
+            buffer_bytes: fixed.buffer_bytes,
+            server_name: fixed.server_name.clone(),
+            log: self.log.clone(),
+            access_format: fixed.access_format,
+            dispatching: Dispatching {
+                hatch,
+                out_max: self.out_max(),
+                depth_max: fixed.queue_depth,
+                queue_ms_max: fixed.queue_ms_max,
+                request_ms_max: fixed.request_ms_max,
+            },
+            release_memory: memory::release,
+        }
+    }
+
+    /// A poll for each reactor, and where its mail arrives.
+    pub(super) fn gates(&self) -> Result<Vec<Gate>, StartError> {
+        let system = |attempt| move |error| StartError::System { attempt, error };
+        let gate = |_| {
+            let poll = Poll::new().map_err(system("create an epoll"))?;
+            let inbox = Inbox::new(&poll, self.out_max()).map_err(system("create an eventfd"))?;
+            Ok(Gate { poll, inbox: Arc::new(inbox) })
+        };
+        (0..self.budget.reactors).map(gate).collect()
+    }
+}
+
+fn open_log(config: &Config) -> Result<Log, StartError> {
+    let target = match &config.fixed.access_log {
+        AccessLog::Off => AccessTarget::Off,
+        AccessLog::Stderr => AccessTarget::Stderr,
+        AccessLog::File(path) => {
+            AccessTarget::open(path).map_err(|error| StartError::Log { path: path.clone(), error })?
+        }
+    };
+    let level = match config.fixed.log_level {
+        LogLevel::Error => Level::Error,
+        LogLevel::Warn => Level::Warn,
+        LogLevel::Info => Level::Info,
+        LogLevel::Debug => Level::Debug,
+    };
+    Log::start(level, target).map_err(|error| StartError::System { attempt: "start the log", error })
+}
