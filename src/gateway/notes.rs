@@ -9,6 +9,8 @@ use std::sync::Arc;
 /// See the module. Reused, so that it allocates nothing in the steady state.
 #[derive(Clone, Default)]
 pub struct Notes {
+    /// Whether anything was written, so that most need not be cleared.
+    is_used: bool,
     /// How many of the chain's middleware were entered.
     entered: u8,
     request_id: String,
@@ -36,6 +38,7 @@ impl Notes {
 
     /// Gives the request an id.
     pub fn set_request_id(&mut self, id: &str) {
+        self.is_used = true;
         self.request_id.clear();
         self.request_id.push_str(id);
     }
@@ -48,11 +51,13 @@ impl Notes {
 
     /// Says where the request stands in a trace.
     pub fn set_trace(&mut self, trace: Trace) {
+        self.is_used = true;
         self.trace = Some(trace);
     }
 
     /// Keeps a value, one of each type: what an authentication found out, say.
     pub fn keep<T: Send + Sync + 'static>(&mut self, value: T) {
+        self.is_used = true;
         let id = TypeId::of::<T>();
         self.values.retain(|(known, _)| *known != id);
         self.values.push((id, Arc::new(value)));
@@ -67,6 +72,10 @@ impl Notes {
 
     /// Forgets everything, for the next exchange.
     pub fn clear(&mut self) {
+        if self.is_blank() {
+            return;
+        }
+        self.is_used = false;
         self.entered = 0;
         self.request_id.clear();
         self.trace = None;
@@ -75,6 +84,10 @@ impl Notes {
 
     /// Makes it the same as another, in the memory it has.
     pub fn copy_from(&mut self, other: &Notes) {
+        if self.is_blank() && other.is_blank() {
+            return;
+        }
+        self.is_used = other.is_used;
         self.entered = other.entered;
         self.set_request_id(&other.request_id);
         self.trace = other.trace;
@@ -85,7 +98,7 @@ impl Notes {
     #[must_use]
     #[inline]
     pub fn is_blank(&self) -> bool {
-        self.entered == 0 && self.request_id.is_empty() && self.trace.is_none() && self.values.is_empty()
+        !self.is_used
     }
 
     pub(crate) fn entered(&self) -> usize {
@@ -93,6 +106,7 @@ impl Notes {
     }
 
     pub(crate) fn set_entered(&mut self, count: usize) {
+        self.is_used = true;
         self.entered = count as u8;
     }
 }
