@@ -148,6 +148,7 @@ impl<'a> Plan<'a> {
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let metrics = Metrics {
             tallies: self.tallies.clone(),
+            worker_tallies: self.worker_tallies.clone(),
             lifecycle: Arc::clone(&self.lifecycle),
             log: self.log.clone(),
             start_unix_seconds: since_1970.as_secs(),

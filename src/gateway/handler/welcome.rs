@@ -137,6 +137,7 @@ mod tests {
         let lifecycle = Arc::new(Lifecycle::default());
         let metrics = Metrics {
             tallies: Vec::new(),
+            worker_tallies: Vec::new(),
             lifecycle: Arc::clone(&lifecycle),
             log: Log::silent(),
             start_unix_seconds: 0,
