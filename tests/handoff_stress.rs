@@ -482,3 +482,27 @@ fn numbers(house: &House, ends: &[Ends]) -> String {
     let wakes = house.counted(|tally| tally.wakes.value());
     format!("{steals} stolen, {rests} rests of workers, {wakes} wakes of reactors, {ends:?}")
 }
+
+#[test]
+fn whoever_stops_the_workers_finds_all_jobs_at_home() {
+    let ledger = Ledger::of(3);
+    let routes = routes(&ledger);
+    let alone = Staff { workers: 1, substitutes: 0 };
+    for round in 1..500 {
+        let house = House::new(1, alone);
+        let workers = house.start();
+        let mut reactor = house.reactor(0, &routes, 3);
+        // The first is one that answers.
+        reactor.next = 1;
+        reactor.submit(0);
+        reactor.hatch.wake();
+        while house.desks[0].done.is_empty() {
+            std::hint::spin_loop();
+        }
+        // Now its worker looks for more, and may be about to rest.
+        (0..round % 100).for_each(|_| std::hint::spin_loop());
+        reactor.submit(1);
+        workers.stop();
+        assert_eq!(house.desks[0].done.len(), 2, "in round {round}");
+    }
+}
