@@ -6,14 +6,16 @@
 
 use std::io::{self, Read};
 use std::ops::Deref;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::clock::Deadline;
 use crate::gateway::notes::Notes;
+use crate::gateway::problem::Problem;
 use crate::gateway::route::{Params, Route};
 use crate::gateway::ticket::{Cancel, Ticket};
-use crate::http::Request;
+use crate::http::{Request, Status};
 
 /// See the module. Reads as a [`Request`], so `exchange.path()` and `exchange.field("accept")` work.
 pub struct Exchange<'a> {
@@ -101,6 +103,24 @@ impl<'a> Exchange<'a> {
     pub fn param(&self, name: &str) -> Option<&'a str> {
         let place = self.route?.names().position(|known| known == name)?;
         self.params.of(self.request.path(), place)
+    }
+
+    /// What stands in the path for `{name}`, as a number or any other type that can be read from text.
+    ///
+    /// # Errors
+    /// 400 when it reads as none; 404 when the pattern has no such name.
+    pub fn parse_param<T: FromStr>(&self, name: &str) -> Result<T, Problem> {
+        let text = self.param(name).ok_or(Status::NOT_FOUND)?;
+        text.parse().map_err(|_| {
+            let detail = format!("{name} in the path is not what is expected here");
+            Problem::new(Status::BAD_REQUEST).detail(detail).with("parameter", name)
+        })
+    }
+
+    /// The value of the first field of that name, in any case, where it is text.
+    #[must_use]
+    pub fn field_text(&self, name: &str) -> Option<&'a str> {
+        std::str::from_utf8(self.field(name)?).ok()
     }
 
     /// The collected body; empty when there is none, or when it is streamed.

@@ -6,8 +6,11 @@ pub mod access_log;
 pub mod answer;
 mod exchange;
 pub mod handler;
+pub mod json;
 pub mod middleware;
 pub mod notes;
+pub mod problem;
+mod query;
 pub mod route;
 mod ticket;
 
@@ -16,7 +19,9 @@ use std::sync::Arc;
 
 pub use answer::IntoResponse;
 pub use exchange::{Awaited, BodyReader, Exchange, Incoming};
+pub use json::Json;
 pub use notes::{Notes, State};
+pub use problem::Problem;
 pub use ticket::{Cancel, Ticket};
 
 use crate::config::Dispatch;
