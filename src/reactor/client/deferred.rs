@@ -11,7 +11,8 @@ use super::{Client, Life};
 use crate::base::clock::{Deadline, Tick};
 use crate::gateway::handler::{BodyPlan, Place};
 use crate::gateway::route::{Params, Route};
-use crate::http::{Body, Framing, Method, Piece, Response, Status};
+use crate::http::{Body, Framing, Method, Piece, Request, Response, Status};
+use crate::reactor::access::Sent;
 use crate::reactor::dispatch::Refusal;
 use crate::reactor::pending::Stage;
 use crate::reactor::stream::Stream;
@@ -42,6 +43,7 @@ impl<S: Stream> Client<S> {
         pending.method = Some(turn.index.method);
         pending.began_ns = turn.clock.now_ns();
         pending.notes.copy_from(turn.notes);
+        self.keep_note(busy, turn);
         let head_len = usize::from(turn.index.head_len);
         let Some(mut job) = turn.dispatch.lend() else {
             busy.input.consume(head_len);
@@ -49,9 +51,6 @@ impl<S: Stream> Client<S> {
         };
         job.index.copy_from(turn.index);
         move_head(busy, &mut job, head_len);
-        if turn.access.is_some() {
-            busy.pending.note.keep(&job.request(), &self.stream);
-        }
         job.route = Some(Arc::clone(route));
         job.params = params;
         job.notes.copy_from(&busy.pending.notes);
@@ -76,17 +75,25 @@ impl<S: Stream> Client<S> {
         pending.keep = busy.machine.number() + 1 < turn.limits.requests_max;
         pending.method = Some(turn.index.method);
         pending.began_ns = turn.clock.now_ns();
+        self.keep_note(busy, turn);
         let Some(mut job) = turn.dispatch.lend() else {
+            // The handler's answer has left the middleware; this one has not.
+            busy.pending.notes.copy_from(turn.notes);
             busy.input.consume(head_len);
             return self.refuse_request(Refusal::NoBuffer, busy, turn);
         };
         job.index.copy_from(turn.index);
         move_head(busy, &mut job, head_len);
-        if turn.access.is_some() {
-            busy.pending.note.keep(&job.request(), &self.stream);
-        }
         job.errand = Errand::Answered(response);
         busy.pending.come_home(job);
+    }
+
+    /// What the access log will tell of the request whose head was just read.
+    fn keep_note(&self, busy: &mut Busy, turn: &Turn<'_>) {
+        if turn.access.is_some() {
+            let request = Request::new(turn.index, busy.input.unread());
+            busy.pending.note.keep(&request, turn.notes, &self.stream);
+        }
     }
 
     fn collect(&mut self, job: Box<Job>, busy: &mut Busy, turn: &mut Turn<'_>) {
@@ -252,7 +259,8 @@ impl<S: Stream> Client<S> {
         let pending = &mut busy.pending;
         turn.tally.latency.record(turn.clock.precise_ns().saturating_sub(pending.began_ns), 1);
         if let (Some(access), Some(status)) = (&mut turn.access, pending.status) {
-            access.write_note(&pending.note, status, pending.sent, pending.began_ns, turn.clock, turn.stamp);
+            let sent = Sent { status, body_bytes: pending.sent };
+            access.write_note(&pending.note, sent, pending.began_ns, turn.clock, turn.stamp);
         }
         pending.close(turn.dispatch);
     }

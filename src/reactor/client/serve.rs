@@ -9,6 +9,7 @@ use crate::http::{Body, Framing, Method, Request};
 use crate::observe::Tally;
 use crate::observe::log::{Level, Log};
 use crate::proto::{Progress, Violation};
+use crate::reactor::access::Sent;
 use crate::reactor::stream::Stream;
 use crate::reactor::turn::{CloseReason, Step, Turn};
 use crate::worker::ReplyTo;
@@ -149,11 +150,12 @@ impl<S: Stream> Client<S> {
             busy.machine.ask_for_body(&mut busy.output);
         } else {
             let status = response.status;
-            let sent = busy.machine.respond(response, keep, turn.stamp, &mut busy.output);
+            let body_bytes = busy.machine.respond(response, keep, turn.stamp, &mut busy.output);
             turn.tally.answers.add(request.method() as usize, status.code(), 1);
             busy.answered += 1;
             if let Some(access) = &mut turn.access {
-                access.write(&request, status, sent, &self.stream, turn.clock, turn.stamp);
+                let sent = Sent { status, body_bytes };
+                access.write(&request, turn.notes, sent, &self.stream, turn.clock, turn.stamp);
             }
         }
         busy.input.consume(head_len);
@@ -167,8 +169,9 @@ impl<S: Stream> Client<S> {
         let head = if busy.machine.is_between_requests() { busy.input.unread() } else { &[] };
         if busy.machine.refuse(violation, turn.stamp, &mut busy.output) {
             turn.tally.answers.add(Method::Unknown as usize, violation.status().code(), 1);
+            let note = if busy.pending.is_open() { &busy.pending.note } else { &busy.reflection.note };
             if let Some(access) = &mut turn.access {
-                access.write_refusal(violation, head, &busy.reflection.note, &self.stream, turn.stamp);
+                access.write_refusal(violation, head, note, &self.stream, turn.stamp);
             }
         }
         if turn.log.is_told(Level::Debug) {
