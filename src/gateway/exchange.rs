@@ -153,9 +153,18 @@ impl<'a> Exchange<'a> {
         self.notes
     }
 
-    /// The server's shared state of that type; see `Builder::state`.
+    /// The server's shared state of that type, as it was given to `Builder::state`.
+    ///
+    /// # Panics
+    /// When there is none: a program knows what it shares.
     #[must_use]
-    pub fn state<T: Send + Sync + 'static>(&self) -> Option<&'a T> {
+    pub fn state<T: Send + Sync + 'static>(&self) -> &'a T {
+        self.find_state().unwrap_or_else(|| panic!("no {} was given as state", std::any::type_name::<T>()))
+    }
+
+    /// The server's shared state of that type, if there is any.
+    #[must_use]
+    pub fn find_state<T: Send + Sync + 'static>(&self) -> Option<&'a T> {
         self.route?.state().of()
     }
 }
