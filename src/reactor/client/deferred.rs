@@ -212,8 +212,22 @@ impl<S: Stream> Client<S> {
             // Cancelled, and yet somebody waits: it was not this one who cancelled it.
             _ => Response::plain(Status::SERVICE_UNAVAILABLE),
         };
-        self.answer_deferred(response, busy, turn);
+        match response.body {
+            Body::Reflect => self.reflect(response, busy, turn),
+            _ => self.answer_deferred(response, busy, turn),
+        }
         Stand::Moved
+    }
+
+    /// The handler wants the body sent back that it did not ask for: that lies still with the client.
+    fn reflect(&mut self, mut response: Response, busy: &mut Busy, turn: &mut Turn<'_>) {
+        turn.gateways[usize::from(self.site)].finish(&busy.pending.notes, &mut response);
+        let keep = busy.pending.keep && !turn.draining;
+        if let Some(job) = &busy.pending.job {
+            busy.reflection.open(response, &job.request(), keep, &self.stream, turn);
+            busy.machine.ask_for_body(&mut busy.output);
+        }
+        busy.pending.close(turn.dispatch);
     }
 
     /// The one way out of a deferred exchange, whoever made the answer.
