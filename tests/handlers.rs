@@ -199,6 +199,19 @@ fn a_body_that_panics_is_cut_short() {
     }
 }
 
+/// An old client takes the end of the connection for that of the body, so it must see another one.
+#[test]
+fn a_body_that_breaks_is_not_taken_for_whole_by_an_old_client() {
+    let server = server();
+    for path in ["/there/breaks", "/here/breaks"] {
+        let mut client = server.connect();
+        client.send("GET /hello HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+        assert_eq!(client.response().text(), "hello");
+        client.send(format!("GET {path} HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"));
+        assert_eq!(client.rest().unwrap_err().kind(), ErrorKind::ConnectionReset, "{path}");
+    }
+}
+
 #[test]
 fn bodies_made_as_they_are_sent_are_whole() {
     let server = server();
