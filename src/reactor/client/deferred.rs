@@ -119,17 +119,15 @@ impl<S: Stream> Client<S> {
         }
     }
 
-    /// A piece of the body has come. Returns whether it was taken.
+    /// A piece of the body has come.
     #[inline(never)]
-    pub(super) fn take_body(&mut self, count: usize, busy: &mut Busy, turn: &mut Turn<'_>) -> bool {
+    pub(super) fn take_body(&mut self, count: usize, busy: &mut Busy, turn: &mut Turn<'_>) {
         let bytes = &busy.input.unread()[..count];
         let pending = &mut busy.pending;
         match (&mut pending.job, &pending.pipe) {
             (None, Some(pipe)) => {
-                pending.is_stalled = !pipe.offer(bytes);
-                if pending.is_stalled {
-                    return false;
-                }
+                let is_taken = pipe.offer(bytes);
+                debug_assert!(is_taken, "there was room when the machine was asked");
             }
             (Some(job), _) if count as u64 <= pending.room => {
                 pending.room -= count as u64;
@@ -138,7 +136,6 @@ impl<S: Stream> Client<S> {
             _ => self.answer_deferred(Response::plain(Status::CONTENT_TOO_LARGE), busy, turn),
         }
         busy.input.consume(count);
-        true
     }
 
     /// The body is complete.
@@ -205,11 +202,15 @@ impl<S: Stream> Client<S> {
         {
             ticket.client_leaves();
         }
-        // A body that is read as it comes goes on coming while its handler runs.
-        match busy.pending.pipe.is_some() && !busy.machine.has_whole_request() {
-            true => Stand::Reads,
-            false => Stand::Waits,
-        }
+        // A body that is read as it comes goes on coming while its handler runs. Room for it is looked for
+        // first: what the machine has told of once must be taken, or it would tell of it twice, and take
+        // what lies behind for another request.
+        let pending = &mut busy.pending;
+        let Some(pipe) = pending.pipe.as_ref().filter(|_| !busy.machine.has_whole_request()) else {
+            return Stand::Waits;
+        };
+        pending.is_stalled = !pipe.has_room();
+        if pending.is_stalled { Stand::Waits } else { Stand::Reads }
     }
 
     fn take_answer(&mut self, busy: &mut Busy, turn: &mut Turn<'_>) -> Stand {
@@ -219,8 +220,22 @@ impl<S: Stream> Client<S> {
             // Cancelled, and yet somebody waits: it was not this one who cancelled it.
             _ => Response::plain(Status::SERVICE_UNAVAILABLE),
         };
-        self.answer_deferred(response, busy, turn);
+        match response.body {
+            Body::Reflect => self.reflect(response, busy, turn),
+            _ => self.answer_deferred(response, busy, turn),
+        }
         Stand::Moved
+    }
+
+    /// The handler wants the body sent back that it did not ask for: that lies still with the client.
+    fn reflect(&mut self, mut response: Response, busy: &mut Busy, turn: &mut Turn<'_>) {
+        turn.gateways[usize::from(self.site)].finish(&busy.pending.notes, &mut response);
+        let keep = busy.pending.keep && !turn.draining;
+        if let Some(job) = &busy.pending.job {
+            busy.reflection.open(response, &job.request(), keep, &self.stream, turn);
+            busy.machine.ask_for_body(&mut busy.output);
+        }
+        busy.pending.close(turn.dispatch);
     }
 
     /// The one way out of a deferred exchange, whoever made the answer.
