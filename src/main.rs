@@ -11,7 +11,7 @@ use myriapod::cli;
 use myriapod::config::{Config, DescriptorTable};
 use myriapod::reactor::Farewell;
 use myriapod::server::Server;
-use myriapod::server::budget::{Budget, Tables};
+use myriapod::server::budget::{Budget, Tables, staff_asked};
 use myriapod::server::host::Host;
 use myriapod::server::signals::{self, End};
 use myriapod::server::start_error::StartError;
@@ -105,5 +105,6 @@ fn plan(config: &Config) -> Result<Budget, StartError> {
         DescriptorTable::Shared => Tables::Shared,
         DescriptorTable::Auto | DescriptorTable::Private => Tables::Private,
     };
-    Ok(Budget::new(&host, config, tables, config.fixed.reactors.unwrap_or(host.cpus))?)
+    let budget = Budget::new(&host, config, tables, config.fixed.reactors.unwrap_or(host.cpus))?;
+    Ok(budget.with_workers(config, staff_asked(&host, config)))
 }

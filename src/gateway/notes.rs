@@ -12,6 +12,8 @@ use std::sync::Arc;
 /// Invariant: without a trace there is no state of one.
 #[derive(Clone, Default)]
 pub struct Notes {
+    /// Whether anything was written, so that most need not be cleared.
+    is_used: bool,
     /// How many of the chain's middleware were entered.
     entered: u8,
     request_id: String,
@@ -94,6 +96,7 @@ impl Notes {
 
     /// Gives the request an id.
     pub fn set_request_id(&mut self, id: &str) {
+        self.is_used = true;
         self.request_id.clear();
         self.request_id.push_str(id);
     }
@@ -106,6 +109,7 @@ impl Notes {
 
     /// Says where the request stands in a trace. What was said in another trace is forgotten.
     pub fn set_trace(&mut self, trace: Trace) {
+        self.is_used = true;
         if self.trace.is_none_or(|known| known.trace_id != trace.trace_id) {
             self.trace_state.clear();
         }
@@ -127,6 +131,7 @@ impl Notes {
 
     /// Keeps a value, one of each type: what an authentication found out, say.
     pub fn keep<T: Send + Sync + 'static>(&mut self, value: T) {
+        self.is_used = true;
         let id = TypeId::of::<T>();
         self.values.retain(|(known, _)| *known != id);
         self.values.push((id, Arc::new(value)));
@@ -141,6 +146,10 @@ impl Notes {
 
     /// Forgets everything, for the next exchange.
     pub fn clear(&mut self) {
+        if self.is_blank() {
+            return;
+        }
+        self.is_used = false;
         self.entered = 0;
         self.request_id.clear();
         self.trace = None;
@@ -150,8 +159,12 @@ impl Notes {
 
     /// Makes it the same as another, in the memory it has.
     pub fn copy_from(&mut self, other: &Notes) {
+        if self.is_blank() && other.is_blank() {
+            return;
+        }
+        self.is_used = other.is_used;
         self.entered = other.entered;
-        self.set_request_id(&other.request_id);
+        self.request_id.clone_from(&other.request_id);
         self.trace = other.trace;
         self.trace_state.clone_from(&other.trace_state);
         self.values.clone_from(&other.values);
@@ -161,7 +174,7 @@ impl Notes {
     #[must_use]
     #[inline]
     pub fn is_blank(&self) -> bool {
-        self.entered == 0 && self.request_id.is_empty() && self.trace.is_none() && self.values.is_empty()
+        !self.is_used
     }
 
     pub(crate) fn entered(&self) -> usize {
@@ -169,6 +182,7 @@ impl Notes {
     }
 
     pub(crate) fn set_entered(&mut self, count: usize) {
+        self.is_used = true;
         self.entered = count as u8;
     }
 }

@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::config::units::size_about;
+use crate::config::units::{duration_text, size_about};
 use crate::config::{Config, Endpoints, Listen, Pin, cpus_text};
 
 use super::budget::{Bound, Budget, Tables};
@@ -30,6 +30,8 @@ pub struct Banner<'a> {
     pub admin: Option<&'a Listen>,
     /// The CPU of each reactor that is pinned.
     pub cpus: &'a [u32],
+    /// Worker threads.
+    pub workers: u32,
     /// What else the operator should know, most important first.
     pub notes: &'a [String],
     /// From the start of the process.
@@ -47,6 +49,7 @@ impl Banner<'_> {
                 .map(|admin| row("admin", format_args!("{}/metrics", reach(admin).trim_end_matches('/')))),
         );
         lines.push(row("reactors", self.reactors()));
+        lines.extend(self.workers().map(|workers| row("workers", workers)));
         lines.push(row("descriptors", self.descriptors()));
         lines.push(row("connections", self.connections()));
         lines.push(row("memory", self.memory()));
@@ -84,6 +87,17 @@ impl Banner<'_> {
             (_, [cpu]) => format!("{count}, pinned to CPU {cpu}"),
             (_, cpus) => format!("{count}, pinned to CPUs {}", cpus_text(cpus)),
         }
+    }
+
+    fn workers(&self) -> Option<String> {
+        let fixed = &self.config.fixed;
+        let patience = match fixed.queue_ms_max {
+            Some(ms) => format!("{} at most", duration_text(ms)),
+            None => String::from("for as long as it takes"),
+        };
+        let depth = fixed.queue_depth;
+        let text = || format!("{}, up to {depth} requests wait per reactor, {patience}", self.workers);
+        (self.workers > 0).then(text)
     }
 
     fn descriptors(&self) -> String {
@@ -124,12 +138,16 @@ impl Banner<'_> {
         let built_in = match fixed.endpoints {
             Endpoints::All => "/plaintext /json /echo /healthz /readyz /metrics",
             Endpoints::Health => "/healthz /readyz",
+            Endpoints::None if fixed.demo => "",
             Endpoints::None => "no endpoints",
         };
+        let demo = if fixed.demo { "/work /cpu" } else { "" };
+        let paths = format!("{built_in} {demo}");
+        let paths = paths.trim();
         match &fixed.root {
-            Some(root) => format!("{} at /, and {built_in}", root.display()),
-            None if fixed.endpoints == Endpoints::All => format!("/ {built_in}"),
-            None => String::from(built_in),
+            Some(root) => format!("{} at /, and {paths}", root.display()),
+            None if fixed.endpoints == Endpoints::All => format!("/ {paths}"),
+            None => paths.to_owned(),
         }
     }
 
@@ -192,6 +210,7 @@ fn grouped(count: u32) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::budget::staff_asked;
     use super::super::host::Host;
     use super::*;
 
@@ -204,7 +223,9 @@ mod tests {
     };
 
     fn text(config: &Config, admin: Option<&Listen>, notes: &[String]) -> String {
-        let budget = Budget::new(&HOST, config, Tables::Private, 2).expect("room");
+        let staff = staff_asked(&HOST, config);
+        let budget =
+            Budget::new(&HOST, config, Tables::Private, 2).expect("room").with_workers(config, staff);
         let listen = &config.fixed.listen;
         let banner = Banner {
             version: "1.2.3",
@@ -213,6 +234,7 @@ mod tests {
             listen,
             admin,
             cpus: &[0, 1],
+            workers: staff.workers,
             notes,
             ready_ms: 3,
         };
@@ -235,6 +257,25 @@ myriapod 1.2.3 · ready in 3 ms
   try          curl http://127.0.0.1:8080/plaintext
 "
         );
+    }
+
+    #[test]
+    fn tells_of_workers_where_there_are_any() {
+        let mut config = Config::default();
+        config.fixed.demo = true;
+        let told = text(&config, None, &[]);
+        for line in [
+            "  workers      2, up to 1024 requests wait per reactor, 1s at most\n",
+            "  memory       150 MiB with all of them idle, 1.7 GiB with all busy, 8.0 GiB there\n",
+            "  serving      / /plaintext /json /echo /healthz /readyz /metrics /work /cpu\n",
+        ] {
+            assert!(told.contains(line), "{told}");
+        }
+        config.fixed.endpoints = Endpoints::None;
+        config.fixed.queue_ms_max = None;
+        let told = text(&config, None, &[]);
+        assert!(told.contains("  serving      /work /cpu\n"), "{told}");
+        assert!(told.contains("requests wait per reactor, for as long as it takes\n"), "{told}");
     }
 
     #[test]

@@ -90,6 +90,7 @@ impl Server {
             listen: &plan.listen,
             admin: plan.admin.as_ref(),
             cpus: &plan.cpus,
+            workers: plan.staff.workers,
             notes: &[],
             ready_ms: began.elapsed().as_millis() as u64,
         };

@@ -14,7 +14,7 @@ use crate::observe::log::{AccessTarget, Level, Log};
 use crate::observe::{Tally, WorkerTally};
 use crate::proto::Violation;
 use crate::reactor::{CloseReason, Dispatching, Inbox, Means, Refusal};
-use crate::server::budget::Budget;
+use crate::server::budget::{Budget, jobs_out_max};
 use crate::server::launch::Gate;
 use crate::server::start_error::StartError;
 use crate::server::{memory, topology};
@@ -78,6 +78,7 @@ impl<'a> Plan<'a> {
         };
         plan.gateways = Arc::new([plan.main_gateway()?, plan.admin_gateway()]);
         plan.settle_staff()?;
+        plan.budget = plan.budget.with_workers(config, plan.staff);
         Ok(plan)
     }
 
@@ -96,7 +97,7 @@ impl<'a> Plan<'a> {
 
     /// Jobs that one reactor may have out at once: all that wait and all that are at workers.
     pub(super) fn out_max(&self) -> u32 {
-        self.config.fixed.queue_depth.saturating_add(self.staff.posts())
+        jobs_out_max(self.config, self.staff)
     }
 
     /// What reactors and workers share, if there are any workers.
@@ -148,6 +149,7 @@ impl<'a> Plan<'a> {
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let metrics = Metrics {
             tallies: self.tallies.clone(),
+            worker_tallies: self.worker_tallies.clone(),
             lifecycle: Arc::clone(&self.lifecycle),
             log: self.log.clone(),
             start_unix_seconds: since_1970.as_secs(),

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::base::buffer::ReadBuffer;
 use crate::base::clock::Deadline;
 use crate::gateway::route::{Params, Priority, Route};
-use crate::gateway::{Awaited, Exchange, Incoming, Notes, Ticket};
+use crate::gateway::{Exchange, Incoming, Notes, Ticket};
 use crate::http::{Body, HeadIndex, Piece, Request, Response, Source, Status};
 use crate::worker::file::FileSource;
 use crate::worker::pipe::Pipe;
@@ -99,7 +99,7 @@ impl Job {
             body: Vec::new(),
             stream: None,
             route: None,
-            params: Params::default(),
+            params: Params::NONE,
             notes: Notes::default(),
             ticket: Arc::default(),
             deadline: Deadline::NEVER,
@@ -155,8 +155,8 @@ impl Job {
             None => Incoming::Whole(&self.body),
         };
         let request = Request::new(&self.index, self.head.unread());
-        let awaited = Awaited { deadline: self.deadline, ticket: Some(&self.ticket) };
-        let mut exchange = Exchange::new(request, &mut self.notes).with_body(body).awaited(awaited);
+        let exchange = Exchange::new(request, &mut self.notes);
+        let mut exchange = exchange.on_errand(body, self.deadline, &self.ticket);
         exchange.take_route(route, self.params);
         // What a handler shares with others is its own to guard; of this request nothing is used again.
         match guarded(|| route.handler().handle(&mut exchange)) {

@@ -124,7 +124,8 @@ impl<S: Stream> Client<S> {
         if !turn.notes.is_blank() {
             turn.notes.clear();
         }
-        let decision = turn.gateways[usize::from(self.site)].decide(&mut Exchange::new(request, turn.notes));
+        let mut exchange = Exchange::new(request, turn.notes);
+        let decision = turn.gateways[usize::from(self.site)].decide(&mut exchange);
         let response = match decision {
             Decision::Answer(response) => response,
             Decision::Panicked(response) => {
@@ -134,7 +135,10 @@ impl<S: Stream> Client<S> {
                 tell_of_panic(&request, &id, turn.tally, turn.log);
                 response
             }
-            Decision::Defer(route, params) => return self.defer(route, params, busy, turn),
+            Decision::Defer(route) => {
+                let params = exchange.params();
+                return self.defer(route, params, busy, turn);
+            }
         };
         let keep = !turn.draining && busy.machine.number() + 1 < turn.limits.requests_max;
         let head_len = usize::from(turn.index.head_len);
