@@ -6,14 +6,16 @@
 
 use std::io::{self, Read};
 use std::ops::Deref;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::clock::Deadline;
 use crate::gateway::notes::Notes;
+use crate::gateway::problem::Problem;
 use crate::gateway::route::{Params, Route};
 use crate::gateway::ticket::{Cancel, Ticket};
-use crate::http::Request;
+use crate::http::{Request, Status};
 
 /// See the module. Reads as a [`Request`], so `exchange.path()` and `exchange.field("accept")` work.
 pub struct Exchange<'a> {
@@ -92,6 +94,24 @@ impl<'a> Exchange<'a> {
         self.params.of(self.request.path(), place)
     }
 
+    /// What stands in the path for `{name}`, as a number or any other type that can be read from text.
+    ///
+    /// # Errors
+    /// 400 when it reads as none; 404 when the pattern has no such name.
+    pub fn parse_param<T: FromStr>(&self, name: &str) -> Result<T, Problem> {
+        let text = self.param(name).ok_or(Status::NOT_FOUND)?;
+        text.parse().map_err(|_| {
+            let detail = format!("{name} in the path is not what is expected here");
+            Problem::new(Status::BAD_REQUEST).detail(detail).with("parameter", name)
+        })
+    }
+
+    /// The value of the first field of that name, in any case, where it is text.
+    #[must_use]
+    pub fn field_text(&self, name: &str) -> Option<&'a str> {
+        std::str::from_utf8(self.field(name)?).ok()
+    }
+
     /// The collected body; empty when there is none, or when it is streamed.
     #[must_use]
     pub fn body(&self) -> &[u8] {
@@ -142,9 +162,18 @@ impl<'a> Exchange<'a> {
         self.notes
     }
 
-    /// The server's shared state of that type; see `Builder::state`.
+    /// The server's shared state of that type, as it was given to `Builder::state`.
+    ///
+    /// # Panics
+    /// When there is none: a program knows what it shares.
     #[must_use]
-    pub fn state<T: Send + Sync + 'static>(&self) -> Option<&'a T> {
+    pub fn state<T: Send + Sync + 'static>(&self) -> &'a T {
+        self.find_state().unwrap_or_else(|| panic!("no {} was given as state", std::any::type_name::<T>()))
+    }
+
+    /// The server's shared state of that type, if there is any.
+    #[must_use]
+    pub fn find_state<T: Send + Sync + 'static>(&self) -> Option<&'a T> {
         self.route?.state().of()
     }
 }

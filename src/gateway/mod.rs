@@ -6,8 +6,11 @@ pub mod access_log;
 pub mod answer;
 mod exchange;
 pub mod handler;
+pub mod json;
 pub mod middleware;
 pub mod notes;
+pub mod problem;
+mod query;
 pub mod route;
 mod ticket;
 
@@ -16,7 +19,9 @@ use std::sync::Arc;
 
 pub use answer::IntoResponse;
 pub use exchange::{BodyReader, Exchange, Incoming};
+pub use json::Json;
 pub use notes::{Notes, State};
+pub use problem::Problem;
 pub use ticket::{Cancel, Ticket};
 
 use crate::config::Dispatch;
@@ -110,6 +115,7 @@ impl Gateway {
         handler: Box<dyn Handler>,
         terms: Terms,
     ) -> Gateway {
+        let terms = terms.over(handler.terms());
         let place = self.place_for(&*handler, &terms);
         let route = Arc::new(Route::new(pattern, handler, terms, place, Arc::clone(&self.state)));
         self.router.entry(pattern).add(methods, &route);
@@ -219,7 +225,10 @@ impl Gateway {
 
 impl Resource {
     fn add(&mut self, methods: MethodSet, route: &Arc<Route>) {
-        let asked = |method: &Method| methods.contains(*method) && *method != Method::Options;
+        // OPTIONS among others says that it is answered, which is done here; alone, that it is wanted.
+        const OPTIONS: MethodSet = MethodSet::of(&[Method::Options]);
+        let is_wanted = |method: Method| method != Method::Options || methods == OPTIONS;
+        let asked = |method: &Method| methods.contains(*method) && is_wanted(*method);
         for method in Method::ALL.into_iter().filter(asked) {
             let place = &mut self.by_method[method as usize];
             assert!(place.is_none(), "route {} {}: already taken", method.as_str(), route.pattern());
@@ -276,6 +285,7 @@ fn fresh(content_type: &str, body: Vec<u8>) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gateway::handler::Tune;
     use crate::gateway::middleware::Flow;
     use crate::http::{Framing, HeadIndex, Span};
 
@@ -374,6 +384,34 @@ mod tests {
         assert!(is_deferred(Dispatch::Auto, on_workers, Framing::None));
         assert!(!is_deferred(Dispatch::Inline, on_workers, Framing::None));
         assert!(is_deferred(Dispatch::Queue, here, Framing::None));
+    }
+
+    #[test]
+    fn what_a_handler_says_of_itself_holds_for_its_route() {
+        let route_of = |dispatch, handler: Box<dyn Handler>, terms| {
+            let methods = MethodSet::of(&[Method::Get]);
+            let gateway = Gateway::new().with_dispatch(dispatch).with_route(methods, "/a", handler, terms);
+            let found = gateway.router.targets().next().and_then(|resource| resource.by_method[0].clone());
+            found.expect("a route")
+        };
+        let hello = |_: &mut Exchange| "hello";
+        let told = route_of(Dispatch::Auto, Box::new(hello.on_workers().body_max(5)), Terms::default());
+        assert_eq!((told.place(), told.terms().body_bytes_max), (Place::Worker, Some(5)));
+        let here = Terms { place: Some(Place::Reactor), ..Terms::default() };
+        let overruled = route_of(Dispatch::Auto, Box::new(hello.on_workers().body_max(5)), here);
+        assert_eq!((overruled.place(), overruled.terms().body_bytes_max), (Place::Reactor, Some(5)));
+        let waits = route_of(Dispatch::Auto, Box::new(hello.streams_body()), here);
+        assert_eq!((waits.place(), waits.body()), (Place::Worker, BodyPlan::Stream), "it would block");
+        let may_not = route_of(Dispatch::Inline, Box::new(hello.streams_body()), here);
+        assert_eq!((may_not.place(), may_not.body()), (Place::Reactor, BodyPlan::Collect), "nor here");
+    }
+
+    #[test]
+    fn options_may_have_a_route_of_their_own() {
+        let gateway = route(Gateway::new(), Method::Options, "/a", |_: &mut Exchange| "own");
+        assert_eq!(answer(&gateway, Method::Options, "/a").status, Status::OK);
+        let refused = answer(&gateway, Method::Get, "/a");
+        assert!(lines(&refused).contains("Allow: OPTIONS\r\n"), "{}", lines(&refused));
     }
 
     /// Answers what it is told to, and leaves a trace on what passes.

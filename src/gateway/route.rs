@@ -167,6 +167,23 @@ pub struct Terms {
     pub priority: Priority,
 }
 
+impl Terms {
+    /// These, and those where these say nothing.
+    #[must_use]
+    pub fn over(self, those: Terms) -> Terms {
+        Terms {
+            place: self.place.or(those.place),
+            body: self.body.or(those.body),
+            body_bytes_max: self.body_bytes_max.or(those.body_bytes_max),
+            request_ms_max: self.request_ms_max.or(those.request_ms_max),
+            priority: match self.priority {
+                Priority::High => Priority::High,
+                Priority::Normal => those.priority,
+            },
+        }
+    }
+}
+
 /// A handler, where it is served and how it is called.
 pub struct Route {
     handler: Box<dyn Handler>,
@@ -190,7 +207,12 @@ impl Route {
     ) -> Route {
         let names = names_of(pattern);
         assert!(names.len() <= Params::MAX, "route {pattern}: more than {} names", Params::MAX);
-        let body = terms.body.unwrap_or(handler.body());
+        let body = match terms.body.unwrap_or(handler.body()) {
+            // Who reads a body as it comes waits for the client, and a reactor may not wait: where all is
+            // to run on reactors, it reads a body that is whole.
+            BodyPlan::Stream if place == Place::Reactor => BodyPlan::Collect,
+            body => body,
+        };
         Route { handler, pattern: pattern.into(), names, state, terms, place, body }
     }
 
