@@ -114,7 +114,10 @@ pub(super) fn about_member(message: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::base::clock::Deadline;
     use crate::gateway::exchange::Incoming;
     use crate::gateway::notes::Notes;
     use crate::http::{FieldSpan, HeadIndex, Request, Span};
@@ -136,7 +139,9 @@ mod tests {
         }
         let mut notes = Notes::default();
         let exchange = Exchange::new(Request::new(&index, head.as_bytes()), &mut notes);
-        let exchange = exchange.with_body(Incoming::Whole(body.as_bytes()));
+        let ticket = Arc::default();
+        let body = Incoming::Whole(body.as_bytes());
+        let exchange = exchange.on_errand(body, Deadline::NEVER, &ticket);
         exchange.json::<Secret>().map(|read| format!("{read:?}"))
     }
 
