@@ -197,6 +197,19 @@ fn a_body_over_the_limit_is_refused_however_it_is_sent() {
 }
 
 #[test]
+fn every_answer_has_an_id_whoever_makes_it() {
+    let app = App::start();
+    let mut client = app.connect();
+    let mine = "X-Request-Id: mine-1\r\n";
+    let requests = [("GET", "/users"), ("GET", "/nothing"), ("PATCH", "/users"), ("GET", "/users.csv")];
+    for (method, path) in requests.into_iter().chain([("GET", "/report"), ("GET", "/users/x")]) {
+        assert_eq!(ask(&mut client, method, path, mine, "").field("x-request-id"), Some("mine-1"), "{path}");
+        let given = ask(&mut client, method, path, "", "");
+        assert!(given.field("x-request-id").is_some_and(|id| id.len() > 10), "{path}: {}", given.head);
+    }
+}
+
+#[test]
 fn methods_are_answered_by_the_routes_of_a_path() {
     let app = App::start();
     app.create("ada");

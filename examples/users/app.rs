@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use myriapod::middleware::RequestId;
 use myriapod::{BodySource, Builder, Exchange, Json, Piece, Problem, Response, Server, Status, Tune};
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +18,8 @@ const PAGE_MAX: usize = 100;
 /// Everything but where it listens, which differs between `main` and a test.
 pub fn app() -> Builder {
     Server::builder()
+        // First, so that every answer has an id, whoever makes it: a user who complains can name it.
+        .middleware(RequestId::new())
         .state(Users::default())
         .state(Reports::default())
         .health()
@@ -140,7 +143,7 @@ fn report(exchange: &mut Exchange) -> Result<Json<Report>, Problem> {
     let Effort { ms } = exchange.query_as()?;
     let _running = exchange.state::<Reports>().begin();
     for _ in 0..ms / STEP_MS {
-        // The client has gone, or has its 504: nobody will read this report, so somebody else gets the worker.
+        // The client has gone, or has its 504: nobody will read this report, so others get the worker.
         if exchange.cancelled() {
             return Err(Status::SERVICE_UNAVAILABLE.into());
         }
