@@ -375,7 +375,7 @@ fn routes(ledger: &Arc<Ledger>) -> [Arc<Route>; 2] {
         let index = HeadIndex { method: Method::Get, path: Span::new(0, path.len()), ..HeadIndex::default() };
         let mut notes = Notes::default();
         match gateway.decide(&mut Exchange::new(Request::new(&index, path.as_bytes()), &mut notes)) {
-            Decision::Defer(route, _) => Arc::clone(route),
+            Decision::Defer(route) => Arc::clone(route),
             _ => panic!("{path} is for workers"),
         }
     })

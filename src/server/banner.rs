@@ -14,6 +14,8 @@ use super::budget::{Bound, Budget, Tables};
 pub const LINES_MAX: usize = 12;
 /// Lines of a list before it is cut short.
 const ADDRESSES_MAX: usize = 3;
+/// Routes that are named.
+const ROUTES_MAX: usize = 6;
 
 /// What a banner is made of.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +34,8 @@ pub struct Banner<'a> {
     pub cpus: &'a [u32],
     /// Worker threads.
     pub workers: u32,
+    /// The patterns of a program's own routes.
+    pub routes: &'a [String],
     /// What else the operator should know, most important first.
     pub notes: &'a [String],
     /// From the start of the process.
@@ -138,17 +142,27 @@ impl Banner<'_> {
         let built_in = match fixed.endpoints {
             Endpoints::All => "/plaintext /json /echo /healthz /readyz /metrics",
             Endpoints::Health => "/healthz /readyz",
-            Endpoints::None if fixed.demo => "",
-            Endpoints::None => "no endpoints",
+            Endpoints::None if self.routes.is_empty() && !fixed.demo => "no endpoints",
+            Endpoints::None => "",
         };
         let demo = if fixed.demo { "/work /cpu" } else { "" };
-        let paths = format!("{built_in} {demo}");
-        let paths = paths.trim();
+        let routes = self.routes();
+        let parts = [built_in, demo, &routes].into_iter().filter(|part| !part.is_empty());
+        let endpoints = parts.collect::<Vec<_>>().join(" ");
         match &fixed.root {
-            Some(root) => format!("{} at /, and {paths}", root.display()),
-            None if fixed.endpoints == Endpoints::All => format!("/ {paths}"),
-            None => paths.to_owned(),
+            Some(root) => format!("{} at /, and {endpoints}", root.display()),
+            None if fixed.endpoints == Endpoints::All => format!("/ {endpoints}"),
+            None => endpoints,
         }
+    }
+
+    fn routes(&self) -> String {
+        let named = &self.routes[..self.routes.len().min(ROUTES_MAX)];
+        let more = match self.routes.len() - named.len() {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        named.join(" ") + &more
     }
 
     fn hint(&self) -> Option<String> {
@@ -223,6 +237,10 @@ mod tests {
     };
 
     fn text(config: &Config, admin: Option<&Listen>, notes: &[String]) -> String {
+        text_with(config, admin, &[], notes)
+    }
+
+    fn text_with(config: &Config, admin: Option<&Listen>, routes: &[String], notes: &[String]) -> String {
         let staff = staff_asked(&HOST, config);
         let budget =
             Budget::new(&HOST, config, Tables::Private, 2).expect("room").with_workers(config, staff);
@@ -235,6 +253,7 @@ mod tests {
             admin,
             cpus: &[0, 1],
             workers: staff.workers,
+            routes,
             notes,
             ready_ms: 3,
         };
@@ -292,6 +311,20 @@ myriapod 1.2.3 · ready in 3 ms
         {
             assert!(text.contains(told), "{told}: {text}");
         }
+    }
+
+    #[test]
+    fn a_program_of_ones_own_sees_its_routes() {
+        let mut config = Config::default();
+        config.fixed.endpoints = Endpoints::None;
+        let routes: Vec<String> = (1..9).map(|i| format!("/{i}")).collect();
+        let told = |config: &Config, count: usize| text_with(config, None, &routes[..count], &[]);
+        assert!(told(&config, 0).contains("  serving      no endpoints\n"), "{}", told(&config, 0));
+        assert!(told(&config, 2).contains("  serving      /1 /2\n"), "{}", told(&config, 2));
+        assert!(told(&config, 8).contains("/5 /6 and 2 more\n"), "{}", told(&config, 8));
+        config.fixed.endpoints = Endpoints::Health;
+        config.fixed.root = Some("/srv".into());
+        assert!(told(&config, 1).contains("/srv at /, and /healthz /readyz /1\n"), "{}", told(&config, 1));
     }
 
     #[test]

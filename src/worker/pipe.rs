@@ -53,15 +53,21 @@ impl Pipe {
         }
     }
 
+    /// Whether there is room for another piece. If not, the desk will hear when there is.
+    pub fn has_room(&self) -> bool {
+        if !self.pieces.is_full() {
+            return true;
+        }
+        self.wants_room.store(true, Ordering::Relaxed);
+        // The reader pops, passes a fence and looks at the wish; one of us sees the other.
+        fence(Ordering::SeqCst);
+        !self.pieces.is_full() && self.wants_room.swap(false, Ordering::Relaxed)
+    }
+
     /// Takes a copy of the bytes. `false`: it is full, and the desk will hear when it no longer is.
     pub fn offer(&self, bytes: &[u8]) -> bool {
-        if self.pieces.is_full() {
-            self.wants_room.store(true, Ordering::Relaxed);
-            // The reader pops, passes a fence and looks at the wish; one of us sees the other.
-            fence(Ordering::SeqCst);
-            if self.pieces.is_full() || !self.wants_room.swap(false, Ordering::Relaxed) {
-                return false;
-            }
+        if !self.has_room() {
+            return false;
         }
         let mut piece = self.spare.pop().unwrap_or_default();
         piece.clear();
