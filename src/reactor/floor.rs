@@ -207,7 +207,7 @@ impl<S: Stream> Floor<S> {
     pub(super) fn take_home(&mut self, job: Box<Job>) {
         self.dispatch.came_home();
         if matches!(job.errand, Errand::Panicked(_)) {
-            tell_of_panic(&job.request(), &job.to, &self.tally, &self.log);
+            tell_of_panic(&job.request(), job.id(), &self.tally, &self.log);
         }
         let key = Key::from_parts(job.to.slot, job.to.generation);
         match self.clients.get_mut(key) {

@@ -161,7 +161,7 @@ impl<S: Stream> Client<S> {
         if place == Place::Reactor {
             job.run();
             if matches!(job.errand, Errand::Panicked(_)) {
-                tell_of_panic(&job.request(), &job.to, turn.tally, turn.log);
+                tell_of_panic(&job.request(), job.id(), turn.tally, turn.log);
             }
             return busy.pending.come_home(job);
         }
