@@ -112,18 +112,13 @@ impl<S: Stream> Client<S> {
         }
     }
 
-    /// A piece of the body has come. Returns whether it was taken.
+    /// A piece of the body has come.
     #[inline(never)]
-    pub(super) fn take_body(&mut self, count: usize, busy: &mut Busy, turn: &mut Turn<'_>) -> bool {
+    pub(super) fn take_body(&mut self, count: usize, busy: &mut Busy, turn: &mut Turn<'_>) {
         let bytes = &busy.input.unread()[..count];
         let pending = &mut busy.pending;
         match (&mut pending.job, &pending.pipe) {
-            (None, Some(pipe)) => {
-                pending.is_stalled = !pipe.offer(bytes);
-                if pending.is_stalled {
-                    return false;
-                }
-            }
+            (None, Some(pipe)) => pending.is_stalled = !pipe.offer(bytes),
             (Some(job), _) if count as u64 <= pending.room => {
                 pending.room -= count as u64;
                 job.body.extend_from_slice(bytes);
@@ -131,7 +126,6 @@ impl<S: Stream> Client<S> {
             _ => self.answer_deferred(Response::plain(Status::CONTENT_TOO_LARGE), busy, turn),
         }
         busy.input.consume(count);
-        true
     }
 
     /// The body is complete.
@@ -198,8 +192,8 @@ impl<S: Stream> Client<S> {
         {
             ticket.client_leaves();
         }
-        // A body that is read as it comes goes on coming while its handler runs.
-        match busy.pending.pipe.is_some() && !busy.machine.has_whole_request() {
+        // A body that is read as it comes goes on coming while its handler runs and keeps up.
+        match !busy.pending.blocks_reading() && !busy.machine.has_whole_request() {
             true => Stand::Reads,
             false => Stand::Waits,
         }

@@ -86,11 +86,7 @@ impl<S: Stream> Client<S> {
                     share.requests -= 1;
                     self.answer(busy, turn);
                 }
-                Ok(Progress::Body(count)) if busy.pending.is_open() => {
-                    if !self.take_body(count, busy, turn) {
-                        return Advance::Waits;
-                    }
-                }
+                Ok(Progress::Body(count)) if busy.pending.is_open() => self.take_body(count, busy, turn),
                 Ok(Progress::Whole) if busy.pending.is_open() => self.body_is_whole(busy, turn),
                 Ok(Progress::Body(count)) => {
                     busy.reflection.piece(

@@ -10,7 +10,8 @@ use crate::gateway::{Exchange, Gateway, IntoResponse};
 use crate::reactor::sim::wire::Wire;
 use crate::reactor::sim::world::{Kind, back, get, post, throw};
 use crate::reactor::{CloseReason, Dispatching, Refusal};
-use crate::worker::Errand;
+use crate::worker::pipe::Taken;
+use crate::worker::{Errand, Job};
 
 const AWAY: Terms = Terms {
     place: Some(Place::Worker),
@@ -253,4 +254,53 @@ fn the_hungry_do_not_wait_for_ever() {
     assert_eq!(stage.closed(CloseReason::Truncated), 1);
     stage.work();
     assert_eq!(stage.floor.out(), 0);
+}
+
+fn post_head(path: &str, length: usize) -> Vec<u8> {
+    format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n").into_bytes()
+}
+
+/// The handler reads as much as has come, without waiting for more.
+fn read(job: &mut Job, body: &mut Vec<u8>) {
+    let Some(pipe) = job.stream.clone() else { return };
+    loop {
+        match pipe.take() {
+            Taken::Piece(piece) => body.extend_from_slice(&piece),
+            Taken::Whole => {
+                (job.stream, job.body) = (None, body.clone());
+                return;
+            }
+            Taken::Nothing | Taken::Broken => return,
+        }
+    }
+}
+
+/// The piece that found the pipe full was counted by the decoder each time it was offered, and in the end
+/// bytes of the body were taken for the next request.
+#[test]
+fn a_body_that_comes_faster_than_its_handler_reads() {
+    let body: Vec<u8> = (0..40_000u32).map(|at| at as u8).collect();
+    let mut stage = stage(8);
+    let wire = stage.connect(&post_head("/stream", body.len()));
+    stage.turn(0);
+    let (mut job, mut got) = (stage.take(), Vec::new());
+    assert!(job.ticket.begin());
+    for bytes in body.chunks(500).chain([WORK]) {
+        say(&wire, bytes);
+        stage.turn(0);
+        stage.turn(0);
+        if got.len() + 20_000 < body.len() {
+            read(&mut job, &mut got);
+        }
+    }
+    while job.stream.is_some() {
+        read(&mut job, &mut got);
+        stage.turn(0);
+    }
+    assert_eq!(got, body);
+    stage.bring(job);
+    stage.turn(0);
+    stage.work();
+    let text = wire.borrow_mut().take(usize::MAX);
+    assert!(text.ends_with(b"worked") && text.windows(body.len()).any(|window| window == body));
 }
