@@ -187,7 +187,9 @@ impl<S: Stream> Client<S> {
     }
 
     fn wait_for_answer(&mut self, busy: &mut Busy) -> Stand {
+        // Before the end of its request there are bytes, and who reads them is not to give up.
         if self.readiness.is_ending()
+            && (busy.pending.pipe.is_none() || busy.machine.has_whole_request())
             && let Some(ticket) = &busy.pending.ticket
         {
             ticket.client_leaves();

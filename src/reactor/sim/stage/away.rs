@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use super::{GET, Stage, answers, calm_limits, heard, say};
+use crate::config::Limits;
 use crate::gateway::handler::{BodyPlan, Place, Plaintext};
 use crate::gateway::route::Terms;
 use crate::gateway::{Exchange, Gateway, IntoResponse};
@@ -303,4 +304,29 @@ fn a_body_that_comes_faster_than_its_handler_reads() {
     stage.work();
     let text = wire.borrow_mut().take(usize::MAX);
     assert!(text.ends_with(b"worked") && text.windows(body.len()).any(|window| window == body));
+}
+
+/// The reader of the pipe was told that its client is leaving, and gave up over an empty pipe, while the rest
+/// of the body was in the socket.
+#[test]
+fn who_half_closes_behind_a_body_is_read_to_its_end() {
+    let limits = Limits { read_bytes_per_turn: 500, ..calm_limits() };
+    let mut stage = Stage::manned(gateway(), limits, dispatching(8));
+    let wire = stage.connect(&post_head("/stream", 3_000));
+    stage.turn(0);
+    wire.borrow_mut().fin_in_transit = true;
+    say(&wire, &[b'x'; 3_000]);
+    stage.turn(0);
+    let (mut job, mut got) = (stage.take(), Vec::new());
+    assert!(job.ticket.begin());
+    while job.stream.is_some() {
+        read(&mut job, &mut got);
+        assert!(job.stream.is_none() || !job.ticket.is_cancelled());
+        stage.turn(0);
+    }
+    stage.turn(0);
+    assert!(job.ticket.is_cancelled(), "from here on it may");
+    stage.bring(job);
+    stage.turn(0);
+    assert!(heard(&wire).ends_with(&"x".repeat(3_000)));
 }
