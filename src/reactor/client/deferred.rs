@@ -61,6 +61,8 @@ impl<S: Stream> Client<S> {
         };
         match plan {
             BodyPlan::Ignore => self.call(job, busy, turn),
+            // A reactor cannot wait for what it is to bring itself.
+            BodyPlan::Stream if route.place() == Place::Reactor => self.collect(job, busy, turn),
             BodyPlan::Stream => self.call_with_stream(job, busy, turn),
             BodyPlan::Collect => self.collect(job, busy, turn),
         }

@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use super::{GET, Stage, answers, calm_limits, heard, say};
-use crate::config::Limits;
-use crate::gateway::handler::{BodyPlan, Place, Plaintext};
+use crate::config::{Dispatch, Limits};
+use crate::gateway::handler::{BodyPlan, Echo, Place, Plaintext};
 use crate::gateway::route::Terms;
 use crate::gateway::{Exchange, Gateway, IntoResponse};
 use crate::reactor::sim::wire::Wire;
@@ -27,8 +27,8 @@ const WORK: &[u8] = b"GET /work HTTP/1.1\r\nHost: a\r\n\r\n";
 const REQUEST_MS: u32 = 2_000;
 const QUEUE_MS: u32 = 500;
 
-fn gateway() -> Gateway {
-    let gateway = Gateway::new().with("/", Plaintext);
+fn gateway(dispatch: Dispatch) -> Gateway {
+    let gateway = Gateway::new().with_dispatch(dispatch).with("/", Plaintext).with("/echo", Echo);
     let gateway = get(gateway, "/work", AWAY, |_: &mut Exchange| "worked");
     let gateway = get(gateway, "/panics", AWAY, throw);
     let gateway = get(gateway, "/flow", AWAY, |_: &mut Exchange| Kind::Flow.answer());
@@ -49,7 +49,7 @@ fn dispatching(out_max: u32) -> Dispatching {
 }
 
 fn stage(out_max: u32) -> Stage {
-    Stage::manned(gateway(), calm_limits(), dispatching(out_max))
+    Stage::manned(gateway(Dispatch::Auto), calm_limits(), dispatching(out_max))
 }
 
 fn statuses(wire: &Rc<RefCell<Wire>>) -> Vec<u16> {
@@ -311,7 +311,7 @@ fn a_body_that_comes_faster_than_its_handler_reads() {
 #[test]
 fn who_half_closes_behind_a_body_is_read_to_its_end() {
     let limits = Limits { read_bytes_per_turn: 500, ..calm_limits() };
-    let mut stage = Stage::manned(gateway(), limits, dispatching(8));
+    let mut stage = Stage::manned(gateway(Dispatch::Auto), limits, dispatching(8));
     let wire = stage.connect(&post_head("/stream", 3_000));
     stage.turn(0);
     wire.borrow_mut().fin_in_transit = true;
@@ -328,5 +328,16 @@ fn who_half_closes_behind_a_body_is_read_to_its_end() {
     assert!(job.ticket.is_cancelled(), "from here on it may");
     stage.bring(job);
     stage.turn(0);
+    assert!(heard(&wire).ends_with(&"x".repeat(3_000)));
+}
+
+/// The reactor waited in the handler for bytes that it should have read itself.
+#[test]
+fn where_all_runs_on_the_reactor_a_streamed_body_is_collected() {
+    let mut stage = Stage::manned(gateway(Dispatch::Inline), calm_limits(), dispatching(8));
+    let wire = stage.connect(&post_head("/stream", 3_000));
+    stage.turn(0);
+    say(&wire, &[b'x'; 3_000]);
+    (0..3).for_each(|_| stage.turn(0));
     assert!(heard(&wire).ends_with(&"x".repeat(3_000)));
 }
