@@ -10,104 +10,22 @@ Not here: latency under a fixed rate, and memory (idle.py).
 
 import argparse
 import contextlib
-import dataclasses
 import os
 import random
 import re
-import resource
 import statistics
 import subprocess
-import time
 
 import counters
+import handoff
 import measure
+from load import AB_CONNECTIONS, ab, block, spread, wrk
 from measure import Failure, say
 
 OURS = ("ceiling", "myriapod")
 DEPTHS = (1, 16)
-AB_CONNECTIONS = 100
 BARS = {1: 1.08, 16: 1.20, "calls": 2.1, "ab": 0.80}
 CALL_COLUMNS = ("server the slower side (`strace -c -f`)", "at full speed (`perf stat`)")
-
-
-@dataclasses.dataclass
-class Block:
-    """One server under load for a few seconds."""
-
-    server: str
-    requests: int
-    seconds: float
-    cpu_ns: int
-    others_ns: int
-
-    @property
-    def cost_us(self):
-        return self.cpu_ns / self.requests / 1000
-
-    @property
-    def rate(self):
-        return self.requests / self.seconds
-
-    @property
-    def busy(self):
-        return self.cpu_ns / 1e9 / self.seconds
-
-    @property
-    def others(self):
-        """How many CPUs' worth of time neither server nor client used."""
-        return max(0.0, self.others_ns / 1e9 / self.seconds)
-
-
-# --- load --------------------------------------------------------------------------------------------------------
-
-
-def wrk(server, depth, seconds, options):
-    """Requests answered and seconds taken, as wrk tells it."""
-    command = ["taskset", "-c", str(options.client_cpu), "wrk", "-t1", f"-c{options.connections}", f"-d{seconds}s"]
-    if depth == 1:
-        command += [server.url()]
-    else:
-        script = measure.ROOT / "scripts" / "pipeline.lua"
-        command += ["-s", str(script), server.url(), "--", "/plaintext", str(depth)]
-    text = output_of(command)
-    found = re.search(r"(\d+) requests in ([\d.]+)(us|ms|s|m)", text)
-    if not found or int(found[1]) == 0 or re.search(r"Socket errors|Non-2xx", text):
-        raise Failure(f"wrk is not content with {server.name}:\n{text}")
-    return int(found[1]), float(found[2]) * {"us": 1e-6, "ms": 1e-3, "s": 1, "m": 60}[found[3]]
-
-
-def ab(server, options):
-    command = ["taskset", "-c", str(options.client_cpu), "ab", "-q", "-c", str(AB_CONNECTIONS)]
-    text = output_of([*command, "-n", str(options.ab_requests), server.url()])
-    done = re.search(r"Complete requests:\s+(\d+)", text)
-    failed = re.search(r"Failed requests:\s+(\d+)", text)
-    seconds = re.search(r"Time taken for tests:\s+([\d.]+)", text)
-    if not (done and failed and seconds) or int(failed[1]) > 0 or "Non-2xx" in text:
-        raise Failure(f"ab is not content with {server.name}:\n{text}")
-    return int(done[1]), float(seconds[1])
-
-
-def output_of(command):
-    result = subprocess.run(command, capture_output=True, text=True)
-    if result.returncode != 0:
-        raise Failure(f"{' '.join(command)}: {result.stderr.strip() or result.stdout.strip()}")
-    return result.stdout
-
-
-def block(server, load):
-    """Runs `load`, which returns requests and seconds, and reads the server's cost around it."""
-    busy, cpu, client, began = measure.machine_busy_ns(), measure.cpu_ns(server.pid), children_ns(), time.monotonic_ns()
-    requests, seconds = load()
-    elapsed = time.monotonic_ns() - began
-    cpu = measure.cpu_ns(server.pid) - cpu
-    others = measure.machine_busy_ns() - busy - cpu - (children_ns() - client)
-    # Scaled to the block's own seconds, as the client's start and end belong to nobody.
-    return Block(server.name, requests, seconds, cpu, int(others * seconds * 1e9 / elapsed))
-
-
-def children_ns():
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return int((used.ru_utime + used.ru_stime) * 1e9)
 
 
 # --- rounds ------------------------------------------------------------------------------------------------------
@@ -205,12 +123,6 @@ def allocations_line():
 # --- the report --------------------------------------------------------------------------------------------------
 
 
-def spread(values, digits=2):
-    """Median, and in brackets the least and the most."""
-    low, high = min(values), max(values)
-    return f"{statistics.median(values):.{digits}f} ({low:.{digits}f}..{high:.{digits}f})"
-
-
 def ratios(blocks, name, base):
     return [each[name].cost_us / each[base].cost_us for each in blocks]
 
@@ -303,6 +215,7 @@ def flags():
     add("--skip-ab", action="store_true", help="leave out connections without keep-alive")
     add("--skip-calls", action="store_true", help="leave out the count of system calls")
     add("--myriapod-args", default="", help="further flags for myriapod, in one string")
+    add("--dispatch", choices=["queue"], help="measure the way through the workers' queues against inline instead")
     add("--seed", type=int, default=random.randrange(1_000_000), help="of the random order (printed in the report)")
     add("--no-build", action="store_true", help="measure what is built already")
     add("--write-readme", action="store_true", help="put the report between the bench markers of README.md")
@@ -329,6 +242,8 @@ def chosen(options):
 
 def main():
     options = flags()
+    if options.dispatch:
+        return handoff.run(options)
     names = chosen(options)
     if not {options.server_cpu, options.client_cpu} <= os.sched_getaffinity(0):
         raise Failure("server and client need a CPU each; see --server-cpu and --client-cpu")

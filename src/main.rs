@@ -1,20 +1,15 @@
 //! The binary: parse, resolve, serve; every failure is one line with its fix and an exit code.
 
-use std::fmt;
 use std::io::{self, Write};
 use std::iter;
 use std::process::ExitCode;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-
 use myriapod::cli;
 use myriapod::config::{Config, DescriptorTable};
-use myriapod::reactor::Farewell;
-use myriapod::server::Server;
-use myriapod::server::budget::{Budget, Tables};
+use myriapod::server::budget::{Budget, Tables, staff_asked};
 use myriapod::server::host::Host;
-use myriapod::server::signals::{self, End};
 use myriapod::server::start_error::StartError;
+use myriapod::server::{Server, refuse, run};
 
 /// The operator wrote something that cannot be; the same code that a mistyped flag has.
 const MISTAKEN: u8 = 2;
@@ -35,51 +30,7 @@ fn main() -> ExitCode {
     };
     match parsed.check {
         true => check(&config),
-        false => serve(&config),
-    }
-}
-
-/// Runs the server until it is told to end; the exit line says what became of its connections.
-fn serve(config: &Config) -> ExitCode {
-    let mut server = match Server::start(config) {
-        Ok(server) => server,
-        Err(error) => return refuse(iter::once(error), FAILED),
-    };
-    let signals = match signals::watch(&mut server) {
-        Ok(signals) => signals,
-        Err(error) => return refuse(iter::once(error), FAILED),
-    };
-    tell(server.banner());
-    match signals::serve_until_signal(server, signals) {
-        Ok(End::Drained { farewell, ms }) => {
-            let Farewell { drained, cut } = farewell;
-            tell(&format!("myriapod: drained {drained} connections, cut {cut}, in {ms} ms\n"));
-            ExitCode::SUCCESS
-        }
-        Ok(End::Killed { signal }) => {
-            tell("myriapod: second signal, ended at once\n");
-            // What a shell reports of a process that a signal ended.
-            std::process::exit(128 + signal)
-        }
-        Err(error) => refuse(iter::once(error), FAILED),
-    }
-}
-
-fn refuse<T: fmt::Display>(reasons: impl IntoIterator<Item = T>, code: u8) -> ExitCode {
-    for reason in reasons {
-        tell(&format!("myriapod: error: {reason}\n"));
-    }
-    ExitCode::from(code)
-}
-
-/// Says it on standard error, if anybody listens: who closed it, or lets it fill up, neither breaks nor holds
-/// the end.
-fn tell(text: &str) {
-    let mut stderr = io::stderr();
-    let mut polled = [PollFd::new(&stderr, PollFlags::OUT)];
-    let patience = Timespec { tv_sec: 1, tv_nsec: 0 };
-    if poll(&mut polled, Some(&patience)).is_ok_and(|ready| ready > 0) {
-        let _ = stderr.write_all(text.as_bytes());
+        false => run(Server::start(&config)),
     }
 }
 
@@ -105,5 +56,6 @@ fn plan(config: &Config) -> Result<Budget, StartError> {
         DescriptorTable::Shared => Tables::Shared,
         DescriptorTable::Auto | DescriptorTable::Private => Tables::Private,
     };
-    Ok(Budget::new(&host, config, tables, config.fixed.reactors.unwrap_or(host.cpus))?)
+    let budget = Budget::new(&host, config, tables, config.fixed.reactors.unwrap_or(host.cpus))?;
+    Ok(budget.with_workers(config, staff_asked(&host, config)))
 }

@@ -23,15 +23,15 @@ const HEAD_BYTES_MIN: u64 = 256;
 const BUFFER_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// So that a size can be added to another without a thought.
 const BODY_BYTES_MAX: u64 = i64::MAX as u64;
-const REACTORS_MAX: u32 = 1024;
-const WORKERS_MAX: u32 = 1024;
-const QUEUE_DEPTH_MAX: u32 = 65_536;
+pub(crate) const REACTORS_MAX: u32 = 1024;
+pub(crate) const WORKERS_MAX: u32 = 1024;
+pub(crate) const QUEUE_DEPTH_MAX: u32 = 65_536;
 /// A connection's index has 30 bits in an event's token.
 const CONNECTIONS_MAX: u32 = (1 << 30) - 1;
 /// `listen(2)` takes an `int`.
 const BACKLOG_MAX: u32 = i32::MAX as u32;
 /// A week. Deadlines are kept in 32 bits of milliseconds, and a mistyped unit should not pass for patience.
-const TIMEOUT_MS_MAX: u32 = 7 * 24 * 3_600_000;
+pub(crate) const TIMEOUT_MS_MAX: u32 = 7 * 24 * 3_600_000;
 /// Buffers are whole pages.
 const PAGE_BYTES: u32 = 4096;
 

@@ -7,8 +7,11 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
-use super::{AccessFormat, AccessLog, DescriptorTable, Dispatch, Endpoints, Listen, LogLevel, Pin};
+use super::{
+    AccessFormat, AccessLog, ConfigError, DescriptorTable, Dispatch, Endpoints, Listen, LogLevel, Pin,
+};
 
 /// `sun_path` of Linux holds 108 bytes, the last of which is NUL.
 const UNIX_PATH_BYTES_MAX: usize = 107;
@@ -244,6 +247,15 @@ pub(super) fn access_log(path: &Path) -> Result<AccessLog, String> {
             _ if path.is_dir() => Err(format!("is a directory; name a file in it: {text}/access.log")),
             _ => Ok(AccessLog::File(path.to_owned())),
         },
+    }
+}
+
+impl FromStr for Listen {
+    type Err = ConfigError;
+
+    /// Reads an address as `--listen` does.
+    fn from_str(text: &str) -> Result<Listen, ConfigError> {
+        listen(text).map_err(|problem| ConfigError { written: text.escape_debug().to_string(), problem })
     }
 }
 

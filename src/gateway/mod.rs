@@ -6,8 +6,11 @@ pub mod access_log;
 pub mod answer;
 mod exchange;
 pub mod handler;
+pub mod json;
 pub mod middleware;
 pub mod notes;
+pub mod problem;
+mod query;
 pub mod route;
 mod ticket;
 
@@ -15,8 +18,10 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 
 pub use answer::IntoResponse;
-pub use exchange::{Awaited, BodyReader, Exchange, Incoming};
+pub use exchange::{BodyReader, Exchange, Incoming};
+pub use json::Json;
 pub use notes::{Notes, State};
+pub use problem::Problem;
 pub use ticket::{Cancel, Ticket};
 
 use crate::config::Dispatch;
@@ -50,7 +55,7 @@ pub enum Decision<'g> {
     /// It is answered 500, because its handler panicked; nobody else's is touched.
     Panicked(Response),
     /// Its route wants the body first, or runs on a worker.
-    Defer(&'g Arc<Route>, Params),
+    Defer(&'g Arc<Route>),
 }
 
 impl Gateway {
@@ -110,6 +115,7 @@ impl Gateway {
         handler: Box<dyn Handler>,
         terms: Terms,
     ) -> Gateway {
+        let terms = terms.over(handler.terms());
         let place = self.place_for(&*handler, &terms);
         let route = Arc::new(Route::new(pattern, handler, terms, place, Arc::clone(&self.state)));
         self.router.entry(pattern).add(methods, &route);
@@ -154,7 +160,7 @@ impl Gateway {
     pub fn answer(&self, request: Request<'_>) -> Option<Response> {
         match self.decide(&mut Exchange::new(request, &mut Notes::default())) {
             Decision::Answer(response) => Some(response),
-            Decision::Panicked(_) | Decision::Defer(..) => None,
+            Decision::Panicked(_) | Decision::Defer(_) => None,
         }
     }
 
@@ -189,7 +195,16 @@ impl Gateway {
         if matches!(method, Method::Unknown | Method::Trace | Method::Connect) {
             return Decision::Answer(Response::plain(Status::NOT_IMPLEMENTED));
         }
-        let found = self.router.find(path);
+        if self.files.is_none()
+            && let Some(resource) = self.router.find_exact(path)
+        {
+            return resource.decide(exchange, Params::NONE);
+        }
+        self.choose_among_all(exchange)
+    }
+
+    fn choose_among_all<'g: 'r, 'r>(&'g self, exchange: &mut Exchange<'r>) -> Decision<'g> {
+        let found = self.router.find(exchange.path_bytes());
         if let Some(answer) = self.files.as_ref().and_then(|files| files.answer(&exchange.request())) {
             // A file for which there is no descriptor left need not exist: an endpoint of that name, as
             // for health, answers without one.
@@ -200,7 +215,9 @@ impl Gateway {
         match found {
             Some((resource, params)) => resource.decide(exchange, params),
             // RFC 9110 section 9.3.7: `*` asks about the server as a whole.
-            None if path == b"*" => Decision::Answer(allowed(Status::NO_CONTENT, MethodSet::READ)),
+            None if exchange.path_bytes() == b"*" => {
+                Decision::Answer(allowed(Status::NO_CONTENT, MethodSet::READ))
+            }
             None => Decision::Answer(Response::plain(Status::NOT_FOUND)),
         }
     }
@@ -208,7 +225,10 @@ impl Gateway {
 
 impl Resource {
     fn add(&mut self, methods: MethodSet, route: &Arc<Route>) {
-        let asked = |method: &Method| methods.contains(*method) && *method != Method::Options;
+        // OPTIONS among others says that it is answered, which is done here; alone, that it is wanted.
+        const OPTIONS: MethodSet = MethodSet::of(&[Method::Options]);
+        let is_wanted = |method: Method| method != Method::Options || methods == OPTIONS;
+        let asked = |method: &Method| methods.contains(*method) && is_wanted(*method);
         for method in Method::ALL.into_iter().filter(asked) {
             let place = &mut self.by_method[method as usize];
             assert!(place.is_none(), "route {} {}: already taken", method.as_str(), route.pattern());
@@ -225,10 +245,10 @@ impl Resource {
         let Some(route) = self.route(exchange.method()) else {
             return Decision::Answer(self.without_route(exchange.method()));
         };
-        if !route.is_immediate(exchange.framing()) {
-            return Decision::Defer(route, params);
-        }
         exchange.take_route(route, params);
+        if !route.is_immediate(exchange.framing()) {
+            return Decision::Defer(route);
+        }
         Decision::Answer(route.handler().handle(exchange))
     }
 
@@ -265,6 +285,7 @@ fn fresh(content_type: &str, body: Vec<u8>) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gateway::handler::Tune;
     use crate::gateway::middleware::Flow;
     use crate::http::{Framing, HeadIndex, Span};
 
@@ -283,7 +304,7 @@ mod tests {
     fn answer(gateway: &Gateway, method: Method, path: &str) -> Response {
         decision(gateway, method, path, |decision, _| match decision {
             Decision::Answer(response) | Decision::Panicked(response) => response,
-            Decision::Defer(..) => panic!("{path} is deferred"),
+            Decision::Defer(_) => panic!("{path} is deferred"),
         })
     }
 
@@ -365,6 +386,34 @@ mod tests {
         assert!(is_deferred(Dispatch::Queue, here, Framing::None));
     }
 
+    #[test]
+    fn what_a_handler_says_of_itself_holds_for_its_route() {
+        let route_of = |dispatch, handler: Box<dyn Handler>, terms| {
+            let methods = MethodSet::of(&[Method::Get]);
+            let gateway = Gateway::new().with_dispatch(dispatch).with_route(methods, "/a", handler, terms);
+            let found = gateway.router.targets().next().and_then(|resource| resource.by_method[0].clone());
+            found.expect("a route")
+        };
+        let hello = |_: &mut Exchange| "hello";
+        let told = route_of(Dispatch::Auto, Box::new(hello.on_workers().body_max(5)), Terms::default());
+        assert_eq!((told.place(), told.terms().body_bytes_max), (Place::Worker, Some(5)));
+        let here = Terms { place: Some(Place::Reactor), ..Terms::default() };
+        let overruled = route_of(Dispatch::Auto, Box::new(hello.on_workers().body_max(5)), here);
+        assert_eq!((overruled.place(), overruled.terms().body_bytes_max), (Place::Reactor, Some(5)));
+        let waits = route_of(Dispatch::Auto, Box::new(hello.streams_body()), here);
+        assert_eq!((waits.place(), waits.body()), (Place::Worker, BodyPlan::Stream), "it would block");
+        let may_not = route_of(Dispatch::Inline, Box::new(hello.streams_body()), here);
+        assert_eq!((may_not.place(), may_not.body()), (Place::Reactor, BodyPlan::Collect), "nor here");
+    }
+
+    #[test]
+    fn options_may_have_a_route_of_their_own() {
+        let gateway = route(Gateway::new(), Method::Options, "/a", |_: &mut Exchange| "own");
+        assert_eq!(answer(&gateway, Method::Options, "/a").status, Status::OK);
+        let refused = answer(&gateway, Method::Get, "/a");
+        assert!(lines(&refused).contains("Allow: OPTIONS\r\n"), "{}", lines(&refused));
+    }
+
     /// Answers what it is told to, and leaves a trace on what passes.
     struct Stamps(&'static str, Option<Status>);
 
@@ -398,7 +447,7 @@ mod tests {
             .with("/a", handler::Plaintext);
         let mut response = Response::plain(Status::GATEWAY_TIMEOUT);
         decision(&gateway, Method::Get, "/a", |decision, notes| {
-            assert!(matches!(decision, Decision::Defer(..)));
+            assert!(matches!(decision, Decision::Defer(_)));
             gateway.finish(notes, &mut response);
         });
         assert!(lines(&response).contains("X-Passed: one"));

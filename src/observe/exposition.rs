@@ -1,15 +1,17 @@
 //! All numbers of all reactors as text: Prometheus 0.0.4, or OpenMetrics 1.0.
 //!
-//! What tells reactors apart (load, connections, buffers) carries a `reactor` label; what users of the
-//! service see (requests, latency, closes) is summed. The two formats hold the same samples under the same
-//! names.
+//! What tells reactors apart (load, connections, buffers, queues) carries a `reactor` label, what tells
+//! workers apart a `worker` label; what users of the service see (requests, latency, refusals) is summed. The
+//! two formats hold the same samples under the same names.
 //! Not here: which of the two a scraper asked for, and the numbers themselves, see [`Tally`].
+
+mod workers;
 
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 use super::log::Dropped;
-use super::{Answers, Family, Snapshot, Tally};
+use super::{Answers, Family, Histogram, Snapshot, Tally, WorkerTally};
 
 /// A format to write in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,17 +46,27 @@ pub struct Facts<'a> {
     pub descriptor_limit: u64,
     /// Whether the server is on its way out: it is not ready then.
     pub draining: bool,
+    /// Workers in a handler that does not return.
+    pub workers_stuck: u32,
     /// What the log could not write.
     pub dropped: Dropped,
 }
 
-/// Appends everything to `out`. All tallies must have been made with the same labels.
-pub fn write(out: &mut String, tallies: &[Arc<Tally>], facts: &Facts<'_>, format: Exposition) {
+/// Appends everything to `out`. All tallies of reactors must have been made with the same labels.
+pub fn write(
+    out: &mut String,
+    tallies: &[Arc<Tally>],
+    workers: &[Arc<WorkerTally>],
+    facts: &Facts<'_>,
+    format: Exposition,
+) {
     let mut page = Page { out, format, tallies };
     page.process(facts);
     page.connections(facts);
     page.requests();
     page.reactors();
+    page.queues();
+    page.workers(workers, facts.workers_stuck);
     page.log(facts.dropped);
     if format == Exposition::OpenMetrics {
         page.out.push_str("# EOF\n");
@@ -136,14 +148,19 @@ impl Page<'_> {
                 self.sample("myriapod_requests", "_total", labels, count);
             }
         }
-        self.latency();
+        let latencies = self.tallies.iter().map(|tally| &tally.latency);
+        self.histogram(
+            "myriapod_request_duration_seconds",
+            "From a request's first byte to the last byte of its answer.",
+            latencies,
+        );
     }
 
-    fn latency(&mut self) {
-        let name = "myriapod_request_duration_seconds";
-        self.family(name, Kind::Histogram, "From a request's first byte to the last byte of its answer.");
+    /// Merges what was seen by several.
+    fn histogram<'h>(&mut self, name: &str, help: &str, each: impl Iterator<Item = &'h Histogram>) {
+        self.family(name, Kind::Histogram, help);
         let mut seen = Snapshot::default();
-        self.tallies.iter().for_each(|tally| tally.latency.add_to(&mut seen));
+        each.for_each(|histogram| histogram.add_to(&mut seen));
         for (bound_ns, count) in seen.bounds() {
             self.sample(name, "_bucket", format_args!("le=\"{}\"", Seconds(bound_ns)), count);
         }
@@ -283,6 +300,7 @@ mod tests {
         connections_max: 10_000,
         descriptor_limit: 20_000,
         draining: false,
+        workers_stuck: 1,
         dropped: Dropped { events: 1, lines: 2 },
     };
 
@@ -292,7 +310,7 @@ mod tests {
                 Arc::new(Tally::new(
                     &["idle", "peer"],
                     &["bad_length"],
-                    &["queue_full"],
+                    &["queue_full", "no_permit"],
                     &["GET", "POST", "OTHER"],
                 ))
             })
@@ -306,13 +324,31 @@ mod tests {
             tally.busy_ns.add(1_500_000_000);
             tally.latency.record(1 << 20, 50);
             tally.latency.record(200_000_000_000, 1);
+            tally.refusals.add(0, 4);
+            tally.queued.add(30);
+            tally.waiting.set(2 + at as u64);
+            tally.overdue.add(5);
         }
+        tallies
+    }
+
+    /// Two that work, one of them at something, and a post that nobody has taken.
+    fn two_workers() -> Vec<Arc<WorkerTally>> {
+        let tallies: Vec<Arc<WorkerTally>> = (0..3).map(|_| Arc::default()).collect();
+        for tally in &tallies[..2] {
+            tally.manned.set(1);
+            tally.jobs.add(20);
+            tally.busy_ns.add(2_500_000_000);
+            tally.wait.record(1 << 20, 20);
+            tally.service.record(1 << 30, 19);
+        }
+        tallies[1].began_ns.set(77);
         tallies
     }
 
     fn page(format: Exposition) -> String {
         let mut out = String::new();
-        write(&mut out, &two_reactors(), &FACTS, format);
+        write(&mut out, &two_reactors(), &two_workers(), &FACTS, format);
         out
     }
 
@@ -443,6 +479,41 @@ mod tests {
     }
 
     #[test]
+    fn queues_and_workers_are_told_of() {
+        let text = page(Exposition::Prometheus);
+        for line in [
+            "myriapod_requests_refused_total{reason=\"queue_full\"} 8",
+            "myriapod_requests_refused_total{reason=\"no_permit\"} 0",
+            "myriapod_requests_overdue_total 10",
+            "myriapod_answers_late_total 0",
+            "myriapod_queue_submitted_total{reactor=\"1\"} 30",
+            "myriapod_queue_waiting{reactor=\"1\"} 3",
+            "myriapod_queue_out{reactor=\"0\"} 0",
+            "myriapod_workers 2",
+            "myriapod_workers_busy 1",
+            "myriapod_workers_stuck 1",
+            "myriapod_worker_jobs_total{worker=\"0\"} 20",
+            "myriapod_worker_busy_seconds_total{worker=\"1\"} 2.500000000",
+            "myriapod_queue_wait_seconds_bucket{le=\"0.001048576\"} 40",
+            "myriapod_handler_duration_seconds_count 38",
+        ] {
+            assert!(text.lines().any(|other| other == line), "{line} is missing in\n{text}");
+        }
+        assert!(!text.contains("worker=\"2\""), "a post that nobody has taken is left out");
+    }
+
+    /// A histogram that is short of what a worker saw before it ended would look like one that began anew.
+    #[test]
+    fn what_a_worker_saw_outlasts_it() {
+        let workers = two_workers();
+        workers.iter().for_each(|tally| tally.manned.set(0));
+        let mut out = String::new();
+        write(&mut out, &two_reactors(), &workers, &FACTS, Exposition::Prometheus);
+        assert!(out.contains("\nmyriapod_workers 0\n") && !out.contains("worker=\""));
+        assert!(out.contains("\nmyriapod_queue_wait_seconds_count 40\n"));
+    }
+
+    #[test]
     fn buckets_rise_to_the_count() {
         let text = page(Exposition::OpenMetrics);
         let bucket = |le: &str| {
@@ -458,7 +529,7 @@ mod tests {
     #[test]
     fn a_draining_server_is_not_ready() {
         let mut out = String::new();
-        write(&mut out, &[], &Facts { draining: true, ..FACTS }, Exposition::OpenMetrics);
+        write(&mut out, &[], &[], &Facts { draining: true, ..FACTS }, Exposition::OpenMetrics);
         assert!(out.contains("\nmyriapod_ready 0\n"));
         check_grammar(&out, Exposition::OpenMetrics);
     }

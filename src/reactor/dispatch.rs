@@ -14,6 +14,12 @@ use crate::worker::delay::Delay;
 use crate::worker::pipe::Pipe;
 use crate::worker::{Errand, Hatch, Job, ReplyTo};
 
+/// Jobs that a busy reactor hands in before it has somebody woken for them: a wake-up costs it as much as
+/// answering one of them.
+const UNANNOUNCED_MAX: u32 = 32;
+/// And how long it may take until then, in nanoseconds.
+const UNANNOUNCED_NS_MAX: u64 = 100_000;
+
 /// How requests go to workers.
 pub struct Dispatching {
     /// The way there; `None`: there are no workers.
@@ -69,7 +75,9 @@ pub(super) struct Dispatch {
     buffer_bytes: u32,
     out: u32,
     delay: Delay,
-    owes_wake: bool,
+    /// Jobs that were handed in and nobody was woken for, and when the first of them was.
+    unannounced: u32,
+    unannounced_since_ns: u64,
     /// Connections that want the next piece of a body and had no permit, by slot and generation.
     hungry: VecDeque<(u32, u32)>,
 }
@@ -82,7 +90,8 @@ impl Dispatch {
             means,
             buffer_bytes,
             out: 0,
-            owes_wake: false,
+            unannounced: 0,
+            unannounced_since_ns: 0,
             hungry: VecDeque::new(),
         }
     }
@@ -143,8 +152,7 @@ impl Dispatch {
         }
         job.submitted_ns = now_ns;
         hatch.push(job).map_err(|job| (job, Refusal::QueueFull))?;
-        self.out += 1;
-        self.owes_wake = true;
+        self.let_out(now_ns);
         Ok(())
     }
 
@@ -162,9 +170,16 @@ impl Dispatch {
             self.hungry.push_back(to);
             return Err(job);
         }
-        self.out += 1;
-        self.owes_wake = true;
+        self.let_out(now_ns);
         Ok(())
+    }
+
+    fn let_out(&mut self, now_ns: u64) {
+        self.out += 1;
+        if self.unannounced == 0 {
+            self.unannounced_since_ns = now_ns;
+        }
+        self.unannounced += 1;
     }
 
     /// A job came home.
@@ -178,12 +193,23 @@ impl Dispatch {
         self.hungry.pop_front()
     }
 
-    /// The batch is complete: whoever was submitted in it is told of by one call.
-    pub(super) fn end_batch(&mut self, tally: &Tally) {
-        if std::mem::take(&mut self.owes_wake)
-            && let Some(hatch) = &self.means.hatch
-            && hatch.wake()
-        {
+    /// A turn's work is done. A busy reactor saves wake-ups up for a few turns, but not for long.
+    pub(super) fn end_batch(&mut self, tally: &Tally, now_ns: u64) {
+        let is_old = now_ns.saturating_sub(self.unannounced_since_ns) >= UNANNOUNCED_NS_MAX;
+        if self.unannounced >= UNANNOUNCED_MAX || (self.unannounced > 0 && is_old) {
+            self.announce(tally);
+        }
+    }
+
+    /// Whether jobs lie in the lane that nobody was woken for.
+    pub(super) fn owes_wake(&self) -> bool {
+        self.unannounced > 0
+    }
+
+    /// Sees to it that somebody looks into the lane: whoever was submitted is told of by one call.
+    pub(super) fn announce(&mut self, tally: &Tally) {
+        self.unannounced = 0;
+        if self.means.hatch.as_ref().is_some_and(Hatch::wake) {
             tally.worker_wakes.add(1);
         }
     }

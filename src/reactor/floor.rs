@@ -142,6 +142,16 @@ impl<S: Stream> Floor<S> {
         !self.ready.is_empty()
     }
 
+    /// Whether workers have to be woken before the reactor may sleep.
+    pub(super) fn owes_wake(&self) -> bool {
+        self.dispatch.owes_wake()
+    }
+
+    /// Wakes them.
+    pub(super) fn wake_workers(&mut self) {
+        self.dispatch.announce(&self.tally);
+    }
+
     /// When something is to be done even if nothing happens.
     pub(super) fn next_moment(&self) -> Option<Tick> {
         let now = self.clock.now();
@@ -269,7 +279,7 @@ impl<S: Stream> Floor<S> {
         }
         self.due = due;
         self.quench();
-        self.dispatch.end_batch(&self.tally);
+        self.dispatch.end_batch(&self.tally, self.clock.now_ns());
     }
 
     /// Drives each ready connection once; the unfinished go to the back.
@@ -283,7 +293,7 @@ impl<S: Stream> Floor<S> {
             self.follow(key, step, watcher);
         }
         self.quench();
-        self.dispatch.end_batch(&self.tally);
+        self.dispatch.end_batch(&self.tally, self.clock.now_ns());
     }
 
     pub(super) fn end_turn(&mut self) {

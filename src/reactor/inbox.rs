@@ -48,7 +48,8 @@ impl Inbox {
         Ok(Inbox {
             notices: ArrayQueue::new(NOTICES_MAX),
             done: ArrayQueue::new(jobs_max),
-            room: ArrayQueue::new(jobs_max),
+            // One wish from before a turn and one from within it, for every pipe that is read.
+            room: ArrayQueue::new(2 * jobs_max),
             sleeper: Sleeper::new(),
             waker,
         })

@@ -162,10 +162,35 @@ impl Reactor {
         self.floor.tally.turn_ns_longest.raise(worked);
         // Room may have come up in this turn, and nothing else would tell.
         self.reconsider_accepting();
-        let mut patience = self.patience();
-        if patience != Some(Duration::ZERO) && !self.inbox.may_sleep() {
-            patience = Some(Duration::ZERO);
+        let patience = self.patience();
+        if self.floor.owes_wake() && patience != Some(Duration::ZERO) {
+            // Under load there is more to do at once, and workers are woken for several turns together.
+            self.poll(Some(Duration::ZERO))?;
+            if self.events.is_empty() {
+                self.floor.wake_workers();
+                self.sleep(patience)?;
+            }
+        } else {
+            self.sleep(patience)?;
         }
+        self.floor.clock.tick();
+        self.floor.tally.waiting_ns.add(self.floor.clock.now_ns() - worked_until);
+        Ok(())
+    }
+
+    /// Waits for events, unless there is mail to be read.
+    fn sleep(&mut self, patience: Option<Duration>) -> io::Result<()> {
+        let patience = match patience {
+            Some(Duration::ZERO) => patience,
+            _ if self.inbox.may_sleep() => patience,
+            _ => Some(Duration::ZERO),
+        };
+        let slept = self.poll(patience);
+        self.inbox.rise();
+        slept
+    }
+
+    fn poll(&mut self, mut patience: Option<Duration>) -> io::Result<()> {
         while let Err(error) = self.poll.poll(&mut self.events, patience) {
             if error.kind() != io::ErrorKind::Interrupted {
                 return Err(error);
@@ -173,9 +198,6 @@ impl Reactor {
             // Who was stopped and goes on looks at what happened meanwhile before it looks at the time.
             patience = Some(Duration::ZERO);
         }
-        self.inbox.rise();
-        self.floor.clock.tick();
-        self.floor.tally.waiting_ns.add(self.floor.clock.now_ns() - worked_until);
         Ok(())
     }
 

@@ -4,13 +4,16 @@
 //! Either everything starts or nothing does: every reactor reports before the first client is told that the
 //! server is ready, and one that fails ends the others.
 
+mod app;
 pub mod banner;
 pub mod budget;
+mod builder;
 pub mod holder;
 pub mod host;
 mod launch;
 mod memory;
 mod plan;
+mod run;
 pub mod signals;
 pub mod start_error;
 mod topology;
@@ -21,10 +24,14 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Instant;
 
+pub use builder::Builder;
+pub use run::{refuse, run, tell};
+
 use crate::config::{Config, DescriptorTable, Listen};
 use crate::gateway::handler::Lifecycle;
 use crate::observe::log::{Level, Log};
 use crate::reactor::{self, Farewell, Notice, descriptors};
+use crate::server::app::App;
 use crate::server::banner::Banner;
 use crate::server::budget::{Budget, Tables};
 use crate::server::host::Host;
@@ -61,11 +68,20 @@ pub struct Server {
 }
 
 impl Server {
+    /// A server of your own: routes, state, middleware, settings.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
     /// Starts everything the configuration asks for.
     ///
     /// # Errors
     /// The first thing that stands in the way, with its fix; nothing is left running then.
     pub fn start(config: &Config) -> Result<Server, StartError> {
+        Server::start_with(config, App::default())
+    }
+
+    fn start_with(config: &Config, app: App) -> Result<Server, StartError> {
         let began = Instant::now();
         // A failure to raise the limit shows in the budget, which is made of what the limit then is.
         let _ = host::raise_descriptor_limit();
@@ -75,7 +91,8 @@ impl Server {
 
         let (claims, listen, admin) = claim_all(config)?;
         let staff = Staff::of(config.fixed.workers.unwrap_or(host.cpus));
-        let plan = Plan::new(config, budget, staff, listen, admin)?;
+        let routes = app.patterns.clone();
+        let plan = Plan::new(config, budget, staff, listen, admin, app)?;
         let (bell, alarm) = mpsc::channel();
         let gates = plan.gates()?;
         let shop = plan.workshop(&gates);
@@ -90,6 +107,8 @@ impl Server {
             listen: &plan.listen,
             admin: plan.admin.as_ref(),
             cpus: &plan.cpus,
+            workers: plan.staff.workers,
+            routes: &routes,
             notes: &[],
             ready_ms: began.elapsed().as_millis() as u64,
         };

@@ -14,7 +14,8 @@ use crate::observe::log::{AccessTarget, Level, Log};
 use crate::observe::{Tally, WorkerTally};
 use crate::proto::Violation;
 use crate::reactor::{CloseReason, Dispatching, Inbox, Means, Refusal};
-use crate::server::budget::Budget;
+use crate::server::app::App;
+use crate::server::budget::{Budget, jobs_out_max};
 use crate::server::launch::Gate;
 use crate::server::start_error::StartError;
 use crate::server::{memory, topology};
@@ -53,6 +54,7 @@ impl<'a> Plan<'a> {
         staff: Staff,
         listen: Vec<Listen>,
         admin: Option<Listen>,
+        app: App,
     ) -> Result<Plan<'a>, StartError> {
         let log = open_log(config)?;
         let lifecycle = Arc::new(Lifecycle::default());
@@ -76,8 +78,9 @@ impl<'a> Plan<'a> {
             staff,
             worker_tallies,
         };
-        plan.gateways = Arc::new([plan.main_gateway()?, plan.admin_gateway()]);
+        plan.gateways = Arc::new([plan.main_gateway(app)?, plan.admin_gateway()]);
         plan.settle_staff()?;
+        plan.budget = plan.budget.with_workers(config, plan.staff);
         Ok(plan)
     }
 
@@ -96,7 +99,7 @@ impl<'a> Plan<'a> {
 
     /// Jobs that one reactor may have out at once: all that wait and all that are at workers.
     pub(super) fn out_max(&self) -> u32 {
-        self.config.fixed.queue_depth.saturating_add(self.staff.posts())
+        jobs_out_max(self.config, self.staff)
     }
 
     /// What reactors and workers share, if there are any workers.
@@ -115,13 +118,14 @@ impl<'a> Plan<'a> {
             .map_err(|error| StartError::System { attempt: "start a worker", error })
     }
 
-    pub(super) fn main_gateway(&self) -> Result<Gateway, StartError> {
+    pub(super) fn main_gateway(&self, app: App) -> Result<Gateway, StartError> {
         let fixed = &self.config.fixed;
+        let gateway = Gateway::new().with_dispatch(fixed.dispatch).with_state(app.state);
         let mut gateway = match fixed.endpoints {
-            Endpoints::None => Gateway::new().with_dispatch(fixed.dispatch),
-            Endpoints::Health => self.health_gateway(),
+            Endpoints::None => gateway,
+            Endpoints::Health => self.with_health(gateway),
             Endpoints::All => self
-                .admin_gateway()
+                .with_metrics(self.with_health(gateway))
                 .with("/", Welcome::new(self.config, &self.listen))
                 .with("/plaintext", Plaintext)
                 .with("/json", Json)
@@ -134,27 +138,30 @@ impl<'a> Plan<'a> {
             let files = Files::open(root).map_err(|error| StartError::Root { path: root.clone(), error })?;
             gateway = gateway.with_files(files);
         }
-        Ok(gateway)
+        Ok(app.steps.into_iter().fold(gateway, |gateway, step| step(gateway)))
     }
 
-    pub(super) fn health_gateway(&self) -> Gateway {
-        Gateway::new()
-            .with_dispatch(self.config.fixed.dispatch)
-            .with("/healthz", Alive)
-            .with("/readyz", Ready(Arc::clone(&self.lifecycle)))
-    }
-
+    /// Never by the queues: an operator asks here just when these are full.
     pub(super) fn admin_gateway(&self) -> Gateway {
+        self.with_metrics(self.with_health(Gateway::new()))
+    }
+
+    fn with_health(&self, gateway: Gateway) -> Gateway {
+        gateway.with("/healthz", Alive).with("/readyz", Ready(Arc::clone(&self.lifecycle)))
+    }
+
+    fn with_metrics(&self, gateway: Gateway) -> Gateway {
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let metrics = Metrics {
             tallies: self.tallies.clone(),
+            worker_tallies: self.worker_tallies.clone(),
             lifecycle: Arc::clone(&self.lifecycle),
             log: self.log.clone(),
             start_unix_seconds: since_1970.as_secs(),
             connections_max: u64::from(self.budget.connections_max),
             descriptor_limit: self.budget.descriptors_limit,
         };
-        self.health_gateway().with("/metrics", metrics)
+        gateway.with("/metrics", metrics)
     }
 
     /// What that reactor serves its connections with.

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
-use crate::config::Listen;
+use crate::config::{ConfigError, Listen};
 
 use super::budget::Shortage;
 use super::holder::{self, Holder};
@@ -72,6 +72,8 @@ pub enum StartError {
         /// What the kernel said.
         error: io::Error,
     },
+    /// Settings that cannot be, all of them.
+    Settings(Vec<ConfigError>),
     /// The machine cannot hold it.
     Budget(Shortage),
     /// `--fd-table private` where the kernel does not allow it.
@@ -169,6 +171,10 @@ impl fmt::Display for StartError {
             }
             StartError::Root { path, error } => unreachable_path(f, "--root ", path, error),
             StartError::Log { path, error } => unreachable_path(f, "--access-log ", path, error),
+            StartError::Settings(mistakes) => {
+                let lines: Vec<String> = mistakes.iter().map(ConfigError::to_string).collect();
+                f.write_str(&lines.join("; "))
+            }
             StartError::Budget(shortage) => shortage.fmt(f),
             StartError::PrivateTable { error } => {
                 write!(f, "--fd-table private: the kernel does not allow it ({error}); write --fd-table auto")

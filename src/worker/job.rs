@@ -10,9 +10,10 @@ use std::sync::Arc;
 
 use crate::base::buffer::ReadBuffer;
 use crate::base::clock::Deadline;
+use crate::gateway::handler::BodyPlan;
 use crate::gateway::route::{Params, Priority, Route};
-use crate::gateway::{Awaited, Exchange, Incoming, Notes, Ticket};
-use crate::http::{Body, HeadIndex, Piece, Request, Response, Source, Status};
+use crate::gateway::{Exchange, Incoming, Notes, Ticket};
+use crate::http::{Body, Framing, HeadIndex, Piece, Request, Response, Source, Status};
 use crate::worker::file::FileSource;
 use crate::worker::pipe::Pipe;
 
@@ -99,7 +100,7 @@ impl Job {
             body: Vec::new(),
             stream: None,
             route: None,
-            params: Params::default(),
+            params: Params::NONE,
             notes: Notes::default(),
             ticket: Arc::default(),
             deadline: Deadline::NEVER,
@@ -120,6 +121,12 @@ impl Job {
         self.route.as_ref().map_or(Priority::Normal, |route| route.terms().priority)
     }
 
+    /// Whether all there is of the body is here, and not still with the client because nobody asked for it.
+    fn has_body(&self) -> bool {
+        let plan = self.route.as_ref().map_or(BodyPlan::Ignore, |route| route.body());
+        self.index.framing == Framing::None || plan != BodyPlan::Ignore
+    }
+
     /// Does what is to be done, on whatever thread this is. Never panics.
     pub fn run(&mut self) {
         self.errand = match std::mem::take(&mut self.errand) {
@@ -128,7 +135,10 @@ impl Job {
             Errand::Pull(source) => pull(source),
             done => done,
         };
-        if let Errand::Answered(Response { body: body @ Body::Reflect, .. }) = &mut self.errand {
+        let has_body = self.has_body();
+        if let Errand::Answered(Response { body: body @ Body::Reflect, .. }) = &mut self.errand
+            && has_body
+        {
             *body = Body::Owned(std::mem::take(&mut self.body));
         }
     }
@@ -155,8 +165,8 @@ impl Job {
             None => Incoming::Whole(&self.body),
         };
         let request = Request::new(&self.index, self.head.unread());
-        let awaited = Awaited { deadline: self.deadline, ticket: Some(&self.ticket) };
-        let mut exchange = Exchange::new(request, &mut self.notes).with_body(body).awaited(awaited);
+        let exchange = Exchange::new(request, &mut self.notes);
+        let mut exchange = exchange.on_errand(body, self.deadline, &self.ticket);
         exchange.take_route(route, self.params);
         // What a handler shares with others is its own to guard; of this request nothing is used again.
         match guarded(|| route.handler().handle(&mut exchange)) {

@@ -5,7 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 
 use super::PATIENCE;
 
@@ -124,6 +124,13 @@ impl Client {
             Wire::Unix(stream) => stream.shutdown(Shutdown::Write),
         };
         ended.expect("half-closed");
+    }
+
+    /// Breaks the connection off, so that nothing more can reach anybody.
+    pub fn reset(self) {
+        let socket = SockRef::from(self.tcp());
+        socket.set_linger(Some(Duration::ZERO)).expect("a linger");
+        drop(self);
     }
 
     /// GET on this connection, answered.

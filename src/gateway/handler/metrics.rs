@@ -1,20 +1,23 @@
-//! The numbers of all reactors, for Prometheus and what speaks like it.
+//! The numbers of all reactors and workers, for Prometheus and what speaks like it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::gateway::exchange::Exchange;
 use crate::gateway::fresh;
 use crate::gateway::handler::{BodyPlan, Handler, Lifecycle};
 use crate::http::{Request, Response};
-use crate::observe::Tally;
 use crate::observe::exposition::{self, Exposition, Facts};
 use crate::observe::log::Log;
+use crate::observe::{Tally, WorkerTally};
 
 /// Writes every counter as text, in the format the client prefers.
 pub struct Metrics {
     /// What the reactors count, one each.
     pub tallies: Vec<Arc<Tally>>,
-    /// Whether the server is on its way out.
+    /// What the workers count, one each for all there may be.
+    pub worker_tallies: Vec<Arc<WorkerTally>>,
+    /// Whether the server is on its way out, and how many workers are stuck.
     pub lifecycle: Arc<Lifecycle>,
     /// Where lines can get lost.
     pub log: Log,
@@ -39,10 +42,11 @@ impl Handler for Metrics {
             connections_max: self.connections_max,
             descriptor_limit: self.descriptor_limit,
             draining: self.lifecycle.is_draining(),
+            workers_stuck: self.lifecycle.stuck_workers().load(Ordering::Relaxed),
             dropped: self.log.dropped(),
         };
         let mut page = String::with_capacity(16 * 1024);
-        exposition::write(&mut page, &self.tallies, &facts, format);
+        exposition::write(&mut page, &self.tallies, &self.worker_tallies, &facts, format);
         fresh(format.content_type(), page.into_bytes()).with("Vary", "Accept")
     }
 }

@@ -5,16 +5,19 @@ mod demo;
 pub mod files;
 mod health;
 mod metrics;
+mod tuned;
 mod welcome;
 
 pub use builtin::{Echo, Json, Plaintext};
 pub use demo::{Cpu, Work};
 pub use health::{Alive, Lifecycle, Ready};
 pub use metrics::Metrics;
+pub use tuned::{Tune, Tuned};
 pub use welcome::Welcome;
 
 use crate::gateway::answer::IntoResponse;
 use crate::gateway::exchange::Exchange;
+use crate::gateway::route::Terms;
 use crate::http::{MethodSet, Response};
 
 /// Makes an answer.
@@ -22,15 +25,26 @@ use crate::http::{MethodSet, Response};
 /// Every `Fn(&mut Exchange) -> impl IntoResponse` is one. A closure needs its argument's type written out:
 ///
 /// ```
-/// use myriapod::gateway::{Exchange, handler::Handler};
+/// use myriapod::gateway::{Exchange, IntoResponse, handler::Handler};
 ///
 /// fn greet(exchange: &mut Exchange) -> String {
 ///     format!("Hello, {}!", exchange.param("name").unwrap_or("stranger"))
 /// }
+/// fn welcome(_: &mut Exchange) -> impl IntoResponse {
+///     "Welcome!"
+/// }
 /// fn takes(_: impl Handler) {}
 /// takes(greet);
+/// takes(welcome);
 /// takes(|_: &mut Exchange| "Hello!");
 /// ```
+///
+/// How one is called, where it runs for example, is said by the methods of [`Tune`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not answer requests",
+    note = "a handler is a `fn(&mut Exchange) -> impl IntoResponse`, or a type with `impl Handler`",
+    note = "a closure's argument must be written out: `|exchange: &mut Exchange| ...`"
+)]
 pub trait Handler: Send + Sync + 'static {
     /// The methods it answers where its route does not say; others are refused with `Allow`, and OPTIONS is
     /// answered, before it is asked.
@@ -46,6 +60,12 @@ pub trait Handler: Send + Sync + 'static {
     /// What it wants of a body.
     fn body(&self) -> BodyPlan {
         BodyPlan::Collect
+    }
+
+    /// How else it is to be called; what is said here wins over [`place`](Handler::place) and
+    /// [`body`](Handler::body).
+    fn terms(&self) -> Terms {
+        Terms::default()
     }
 
     /// The answer. For HEAD it is the same as for GET: the protocol leaves the body out.
@@ -73,10 +93,24 @@ pub enum BodyPlan {
     Stream,
 }
 
-impl<F, R> Handler for F
+/// A function from `A` to an answer, whose type may borrow from `A`: from edition 2024 on, an
+/// `impl IntoResponse` behind an arrow is taken to do so. Implemented by functions only.
+pub trait Call<A>: Fn(A) -> Self::Answer {
+    /// What it returns.
+    type Answer: IntoResponse;
+}
+
+impl<A, F, R> Call<A> for F
 where
-    F: Fn(&mut Exchange<'_>) -> R + Send + Sync + 'static,
+    F: Fn(A) -> R,
     R: IntoResponse,
+{
+    type Answer = R;
+}
+
+impl<F> Handler for F
+where
+    F: for<'x, 'r> Call<&'x mut Exchange<'r>> + Send + Sync + 'static,
 {
     fn handle(&self, exchange: &mut Exchange<'_>) -> Response {
         self(exchange).into_response()

@@ -11,7 +11,8 @@ use super::{Client, Life};
 use crate::base::clock::{Deadline, Tick};
 use crate::gateway::handler::{BodyPlan, Place};
 use crate::gateway::route::{Params, Route};
-use crate::http::{Body, Framing, Method, Piece, Response, Status};
+use crate::http::{Body, Framing, Method, Piece, Request, Response, Status};
+use crate::reactor::access::Sent;
 use crate::reactor::dispatch::Refusal;
 use crate::reactor::pending::Stage;
 use crate::reactor::stream::Stream;
@@ -42,6 +43,7 @@ impl<S: Stream> Client<S> {
         pending.method = Some(turn.index.method);
         pending.began_ns = turn.clock.now_ns();
         pending.notes.copy_from(turn.notes);
+        self.keep_note(busy, turn);
         let head_len = usize::from(turn.index.head_len);
         let Some(mut job) = turn.dispatch.lend() else {
             busy.input.consume(head_len);
@@ -49,9 +51,6 @@ impl<S: Stream> Client<S> {
         };
         job.index.copy_from(turn.index);
         move_head(busy, &mut job, head_len);
-        if turn.access.is_some() {
-            busy.pending.note.keep(&job.request(), &self.stream);
-        }
         job.route = Some(Arc::clone(route));
         job.params = params;
         job.notes.copy_from(&busy.pending.notes);
@@ -61,8 +60,6 @@ impl<S: Stream> Client<S> {
         };
         match plan {
             BodyPlan::Ignore => self.call(job, busy, turn),
-            // A reactor cannot wait for what it is to bring itself.
-            BodyPlan::Stream if route.place() == Place::Reactor => self.collect(job, busy, turn),
             BodyPlan::Stream => self.call_with_stream(job, busy, turn),
             BodyPlan::Collect => self.collect(job, busy, turn),
         }
@@ -78,17 +75,25 @@ impl<S: Stream> Client<S> {
         pending.keep = busy.machine.number() + 1 < turn.limits.requests_max;
         pending.method = Some(turn.index.method);
         pending.began_ns = turn.clock.now_ns();
+        self.keep_note(busy, turn);
         let Some(mut job) = turn.dispatch.lend() else {
+            // The handler's answer has left the middleware; this one has not.
+            busy.pending.notes.copy_from(turn.notes);
             busy.input.consume(head_len);
             return self.refuse_request(Refusal::NoBuffer, busy, turn);
         };
         job.index.copy_from(turn.index);
         move_head(busy, &mut job, head_len);
-        if turn.access.is_some() {
-            busy.pending.note.keep(&job.request(), &self.stream);
-        }
         job.errand = Errand::Answered(response);
         busy.pending.come_home(job);
+    }
+
+    /// What the access log will tell of the request whose head was just read.
+    fn keep_note(&self, busy: &mut Busy, turn: &Turn<'_>) {
+        if turn.access.is_some() {
+            let request = Request::new(turn.index, busy.input.unread());
+            busy.pending.note.keep(&request, turn.notes, &self.stream);
+        }
     }
 
     fn collect(&mut self, job: Box<Job>, busy: &mut Busy, turn: &mut Turn<'_>) {
@@ -120,7 +125,10 @@ impl<S: Stream> Client<S> {
         let bytes = &busy.input.unread()[..count];
         let pending = &mut busy.pending;
         match (&mut pending.job, &pending.pipe) {
-            (None, Some(pipe)) => pending.is_stalled = !pipe.offer(bytes),
+            (None, Some(pipe)) => {
+                let is_taken = pipe.offer(bytes);
+                debug_assert!(is_taken, "there was room when the machine was asked");
+            }
             (Some(job), _) if count as u64 <= pending.room => {
                 pending.room -= count as u64;
                 job.body.extend_from_slice(bytes);
@@ -196,11 +204,15 @@ impl<S: Stream> Client<S> {
         {
             ticket.client_leaves();
         }
-        // A body that is read as it comes goes on coming while its handler runs and keeps up.
-        match !busy.pending.blocks_reading() && !busy.machine.has_whole_request() {
-            true => Stand::Reads,
-            false => Stand::Waits,
-        }
+        // A body that is read as it comes goes on coming while its handler runs. Room for it is looked for
+        // first: what the machine has told of once must be taken, or it would tell of it twice, and take
+        // what lies behind for another request.
+        let pending = &mut busy.pending;
+        let Some(pipe) = pending.pipe.as_ref().filter(|_| !busy.machine.has_whole_request()) else {
+            return Stand::Waits;
+        };
+        pending.is_stalled = !pipe.has_room();
+        if pending.is_stalled { Stand::Waits } else { Stand::Reads }
     }
 
     fn take_answer(&mut self, busy: &mut Busy, turn: &mut Turn<'_>) -> Stand {
@@ -210,8 +222,22 @@ impl<S: Stream> Client<S> {
             // Cancelled, and yet somebody waits: it was not this one who cancelled it.
             _ => Response::plain(Status::SERVICE_UNAVAILABLE),
         };
-        self.answer_deferred(response, busy, turn);
+        match response.body {
+            Body::Reflect => self.reflect(response, busy, turn),
+            _ => self.answer_deferred(response, busy, turn),
+        }
         Stand::Moved
+    }
+
+    /// The handler wants the body sent back that it did not ask for: that lies still with the client.
+    fn reflect(&mut self, mut response: Response, busy: &mut Busy, turn: &mut Turn<'_>) {
+        turn.gateways[usize::from(self.site)].finish(&busy.pending.notes, &mut response);
+        let keep = busy.pending.keep && !turn.draining;
+        if let Some(job) = &busy.pending.job {
+            busy.reflection.open(response, &job.request(), keep, &self.stream, turn);
+            busy.machine.ask_for_body(&mut busy.output);
+        }
+        busy.pending.close(turn.dispatch);
     }
 
     /// The one way out of a deferred exchange, whoever made the answer.
@@ -250,7 +276,8 @@ impl<S: Stream> Client<S> {
         let pending = &mut busy.pending;
         turn.tally.latency.record(turn.clock.precise_ns().saturating_sub(pending.began_ns), 1);
         if let (Some(access), Some(status)) = (&mut turn.access, pending.status) {
-            access.write_note(&pending.note, status, pending.sent, pending.began_ns, turn.clock, turn.stamp);
+            let sent = Sent { status, body_bytes: pending.sent };
+            access.write_note(&pending.note, sent, pending.began_ns, turn.clock, turn.stamp);
         }
         pending.close(turn.dispatch);
     }

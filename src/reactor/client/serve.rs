@@ -9,6 +9,7 @@ use crate::http::{Body, Framing, Method, Request};
 use crate::observe::Tally;
 use crate::observe::log::{Level, Log};
 use crate::proto::{Progress, Violation};
+use crate::reactor::access::Sent;
 use crate::reactor::stream::Stream;
 use crate::reactor::turn::{CloseReason, Step, Turn};
 use crate::worker::ReplyTo;
@@ -119,7 +120,8 @@ impl<S: Stream> Client<S> {
         if !turn.notes.is_blank() {
             turn.notes.clear();
         }
-        let decision = turn.gateways[usize::from(self.site)].decide(&mut Exchange::new(request, turn.notes));
+        let mut exchange = Exchange::new(request, turn.notes);
+        let decision = turn.gateways[usize::from(self.site)].decide(&mut exchange);
         let response = match decision {
             Decision::Answer(response) => response,
             Decision::Panicked(response) => {
@@ -129,7 +131,10 @@ impl<S: Stream> Client<S> {
                 tell_of_panic(&request, &id, turn.tally, turn.log);
                 response
             }
-            Decision::Defer(route, params) => return self.defer(route, params, busy, turn),
+            Decision::Defer(route) => {
+                let params = exchange.params();
+                return self.defer(route, params, busy, turn);
+            }
         };
         let keep = !turn.draining && busy.machine.number() + 1 < turn.limits.requests_max;
         let head_len = usize::from(turn.index.head_len);
@@ -141,11 +146,12 @@ impl<S: Stream> Client<S> {
             busy.machine.ask_for_body(&mut busy.output);
         } else {
             let status = response.status;
-            let sent = busy.machine.respond(response, keep, turn.stamp, &mut busy.output);
+            let body_bytes = busy.machine.respond(response, keep, turn.stamp, &mut busy.output);
             turn.tally.answers.add(request.method() as usize, status.code(), 1);
             busy.answered += 1;
             if let Some(access) = &mut turn.access {
-                access.write(&request, status, sent, &self.stream, turn.clock, turn.stamp);
+                let sent = Sent { status, body_bytes };
+                access.write(&request, turn.notes, sent, &self.stream, turn.clock, turn.stamp);
             }
         }
         busy.input.consume(head_len);
@@ -159,8 +165,9 @@ impl<S: Stream> Client<S> {
         let head = if busy.machine.is_between_requests() { busy.input.unread() } else { &[] };
         if busy.machine.refuse(violation, turn.stamp, &mut busy.output) {
             turn.tally.answers.add(Method::Unknown as usize, violation.status().code(), 1);
+            let note = if busy.pending.is_open() { &busy.pending.note } else { &busy.reflection.note };
             if let Some(access) = &mut turn.access {
-                access.write_refusal(violation, head, &busy.reflection.note, &self.stream, turn.stamp);
+                access.write_refusal(violation, head, note, &self.stream, turn.stamp);
             }
         }
         if turn.log.is_told(Level::Debug) {

@@ -129,6 +129,11 @@ impl<S: Stream> Client<S> {
             self.readiness.is_readable() || !busy.input.is_empty() || busy.machine.may_be_sent_more();
         let has_come_back = busy.machine.number() > 0;
         let is_refused = matches!(reason, CloseReason::Refused | CloseReason::ReadTimeout);
+        // An answer that broke off must not end as a whole one would: by the end of the stream, an old client
+        // could not tell them apart.
+        if reason == CloseReason::Truncated {
+            return Err(reason);
+        }
         if self.readiness.has_ended() || !(may_have_more || has_come_back || is_refused) {
             return Err(reason);
         }

@@ -46,7 +46,7 @@ pub(super) struct Shop {
 impl Shop {
     pub(super) fn new(out_max: u32) -> Shop {
         let queue_max = out_max.max(1) as usize;
-        let desk = Arc::new(Desk { done: ArrayQueue::new(queue_max), room: ArrayQueue::new(queue_max) });
+        let desk = Arc::new(Desk { done: ArrayQueue::new(queue_max), room: ArrayQueue::new(2 * queue_max) });
         let shop = Arc::new(Workshop::new(vec![Arc::clone(&desk) as Arc<dyn ReplyDesk>], out_max, &[]));
         Shop { hatch: Hatch::new(&shop, 0), shop, desk }
     }
