@@ -243,6 +243,10 @@ impl<S: Stream> Client<S> {
     /// The one way out of a deferred exchange, whoever made the answer.
     fn answer_deferred(&mut self, mut response: Response, busy: &mut Busy, turn: &mut Turn<'_>) {
         turn.gateways[usize::from(self.site)].finish(&busy.pending.notes, &mut response);
+        // Whatever is still to come of the body, nobody reads it any more.
+        if let Some(pipe) = busy.pending.pipe.take() {
+            pipe.close(false);
+        }
         let keep = busy.pending.keep && !turn.draining;
         let status = response.status;
         let method = busy.pending.method.unwrap_or(Method::Unknown);
@@ -367,9 +371,6 @@ impl<S: Stream> Client<S> {
         let Some(mut busy) = self.busy.take() else { return Step::Close(CloseReason::WriteTimeout) };
         if let Some(ticket) = busy.pending.ticket.take() {
             ticket.cancel();
-        }
-        if let Some(pipe) = busy.pending.pipe.take() {
-            pipe.close(false);
         }
         if is_overdue {
             turn.tally.overdue.add(1);

@@ -414,3 +414,21 @@ fn a_fast_body_does_not_put_its_answer_off() {
     wait(&mut stage, 1_200);
     assert_eq!(statuses(&wire), [504]);
 }
+
+/// While a worker made the next piece, the connection waited for a body that nobody read any more: it was
+/// parked beside bytes that it would have had to read.
+#[test]
+fn an_answer_that_flows_while_its_request_is_still_coming() {
+    let mut stage = stage(8);
+    let wire = stage.connect(&post_head("/early", 3_000));
+    stage.turn(0);
+    stage.bring(stage.take());
+    stage.turn(0);
+    say(&wire, &[b'x'; 2_000]);
+    stage.turn(0);
+    stage.work();
+    say(&wire, &[&[b'x'; 1_000], WORK].concat());
+    (0..3).for_each(|_| stage.turn(0));
+    stage.work();
+    assert!(heard(&wire).ends_with("worked"));
+}
