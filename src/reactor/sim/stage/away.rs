@@ -432,3 +432,26 @@ fn an_answer_that_flows_while_its_request_is_still_coming() {
     stage.work();
     assert!(heard(&wire).ends_with("worked"));
 }
+
+/// Its handler waited for the rest of the body until the answer before had been taken.
+#[test]
+fn a_client_that_breaks_its_body_off_is_told_of_at_once() {
+    let mut stage = stage(8);
+    let wire = stage.connect(b"");
+    wire.borrow_mut().outbox_max = 10;
+    say(&wire, &[GET, &post_head("/stream", 100)].concat());
+    stage.turn(0);
+    let job = stage.take();
+    assert!(job.ticket.begin());
+    wire.borrow_mut().fin_in_transit = true;
+    say(&wire, b"x");
+    stage.turn(0);
+    assert!(job.ticket.is_cancelled());
+    wire.borrow_mut().outbox_max = 10_000;
+    assert_eq!(wire.borrow_mut().take(usize::MAX).len(), 10);
+    stage.turn(0);
+    assert_eq!(stage.closed(CloseReason::PeerCut), 1);
+    stage.bring(job);
+    stage.turn(0);
+    assert!(stage.floor.is_empty());
+}
