@@ -397,13 +397,21 @@ impl<S: Stream> Client<S> {
         }
     }
 
-    /// Its handler has room for more of the body, or a permit came home.
-    pub(in crate::reactor) fn may_go_on(&mut self) {
-        let Some(busy) = &mut self.busy else { return };
-        busy.pending.is_stalled = false;
-        if busy.pending.stage == Stage::Hungry {
+    /// Its handler has room for more of the body.
+    pub(in crate::reactor) fn has_room(&mut self) {
+        if let Some(busy) = &mut self.busy {
+            busy.pending.is_stalled = false;
+        }
+    }
+
+    /// A permit came home. Returns whether it has waited for one.
+    pub(in crate::reactor) fn takes_permit(&mut self) -> bool {
+        let Some(busy) = &mut self.busy else { return false };
+        let was_hungry = busy.pending.stage == Stage::Hungry;
+        if was_hungry {
             busy.pending.stage = Stage::Sending;
         }
+        was_hungry
     }
 
     /// Whether it waits for others: a worker, room in a pipe, a permit.

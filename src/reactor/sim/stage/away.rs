@@ -455,3 +455,27 @@ fn a_client_that_breaks_its_body_off_is_told_of_at_once() {
     stage.turn(0);
     assert!(stage.floor.is_empty());
 }
+
+/// A handler that reads on for nobody made the connection's next exchange ask for a permit out of its turn.
+#[test]
+fn room_in_the_pipe_of_a_former_exchange_concerns_nobody() {
+    let mut stage = stage(2);
+    let wire = stage.connect(&post_head("/stream", 3_000));
+    stage.turn(0);
+    let late = stage.take();
+    assert!(late.ticket.begin());
+    wait(&mut stage, REQUEST_MS);
+    say(&wire, &[&[b'x'; 3_000][..], b"GET /flow HTTP/1.1\r\nHost: a\r\n\r\n"].concat());
+    (0..2).for_each(|_| stage.turn(0));
+    assert_eq!(statuses(&wire), [504]);
+    stage.bring(stage.take());
+    stage.connect(WORK);
+    stage.turn(0);
+    assert!(stage.floor.has_hungry());
+    stage.floor.make_room(late.to);
+    assert!(stage.floor.has_hungry() && !stage.floor.is_busy());
+    stage.bring(late);
+    stage.turn(0);
+    stage.work();
+    assert!(heard(&wire).ends_with("0\r\n\r\n"));
+}
