@@ -220,24 +220,25 @@ impl<S: Stream> Floor<S> {
                 self.dispatch.give_back(job);
             }
         }
-        // A permit came home with it, for the first who has waited for one and still lives.
+        // A permit came home with it, for the first who has waited for one and still does.
         while let Some((slot, generation)) = self.dispatch.next_hungry() {
-            if self.go_on(Key::from_parts(slot, generation)) {
+            let key = Key::from_parts(slot, generation);
+            if self.clients.get_mut(key).is_some_and(Client::takes_permit) {
+                self.enqueue(key);
                 break;
             }
         }
     }
 
-    /// The handler of that exchange has room for more of its body.
+    /// The handler of that exchange has room for more of its body. One whose client was given up on may say
+    /// so too.
     pub(super) fn make_room(&mut self, to: ReplyTo) {
-        self.go_on(Key::from_parts(to.slot, to.generation));
-    }
-
-    fn go_on(&mut self, key: Key<Client<S>>) -> bool {
-        let Some(client) = self.clients.get_mut(key) else { return false };
-        client.may_go_on();
+        let key = Key::from_parts(to.slot, to.generation);
+        let Some(client) = self.clients.get_mut(key).filter(|client| client.awaits(to.number)) else {
+            return;
+        };
+        client.has_room();
         self.enqueue(key);
-        true
     }
 
     /// From here on answers end their connections. Wakes everybody, so that the idle ones go.

@@ -242,6 +242,10 @@ impl<S: Stream> Client<S> {
     /// The one way out of a deferred exchange, whoever made the answer.
     fn answer_deferred(&mut self, mut response: Response, busy: &mut Busy, turn: &mut Turn<'_>) {
         turn.gateways[usize::from(self.site)].finish(&busy.pending.notes, &mut response);
+        // Whatever is still to come of the body, nobody reads it any more.
+        if let Some(pipe) = busy.pending.pipe.take() {
+            pipe.close(false);
+        }
         let keep = busy.pending.keep && !turn.draining;
         let status = response.status;
         let method = busy.pending.method.unwrap_or(Method::Unknown);
@@ -371,9 +375,6 @@ impl<S: Stream> Client<S> {
         if let Some(ticket) = busy.pending.ticket.take() {
             ticket.cancel();
         }
-        if let Some(pipe) = busy.pending.pipe.take() {
-            pipe.close(false);
-        }
         if is_overdue {
             turn.tally.overdue.add(1);
             self.answer_deferred(Response::plain(Status::GATEWAY_TIMEOUT), &mut busy, turn);
@@ -399,13 +400,21 @@ impl<S: Stream> Client<S> {
         }
     }
 
-    /// Its handler has room for more of the body, or a permit came home.
-    pub(in crate::reactor) fn may_go_on(&mut self) {
-        let Some(busy) = &mut self.busy else { return };
-        busy.pending.is_stalled = false;
-        if busy.pending.stage == Stage::Hungry {
+    /// Its handler has room for more of the body.
+    pub(in crate::reactor) fn has_room(&mut self) {
+        if let Some(busy) = &mut self.busy {
+            busy.pending.is_stalled = false;
+        }
+    }
+
+    /// A permit came home. Returns whether it has waited for one.
+    pub(in crate::reactor) fn takes_permit(&mut self) -> bool {
+        let Some(busy) = &mut self.busy else { return false };
+        let was_hungry = busy.pending.stage == Stage::Hungry;
+        if was_hungry {
             busy.pending.stage = Stage::Sending;
         }
+        was_hungry
     }
 
     /// Whether it waits for others: a worker, room in a pipe, a permit.

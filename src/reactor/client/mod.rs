@@ -139,15 +139,12 @@ impl<S: Stream> Client<S> {
         if !turn.clock.now().has_reached(self.deadline) {
             return None;
         }
-        if self.waits_for_others() {
-            if let Some(step) = self.expire_pending(turn) {
-                return Some(step);
-            }
-            if self.is_in_time(turn) {
-                return None;
-            }
+        if self.waits_for_others()
+            && let Some(step) = self.expire_pending(turn)
+        {
+            return Some(step);
         }
-        if self.earns_another_span(turn) {
+        if self.was_looked_at_early(turn) || self.earns_another_span(turn) {
             return None;
         }
         let is_untouched = self.busy.is_none();
@@ -157,7 +154,7 @@ impl<S: Stream> Client<S> {
             Wait::Head if is_untouched => Step::Close(CloseReason::ReadTimeout),
             Wait::Head => self.give_up(Violation::HeadTimeout, turn),
             Wait::Body => self.give_up(Violation::BodyTimeout, turn),
-            // Nothing is asked of the client, and who makes the answer is in time.
+            // Nothing is asked of the client, so nothing of it can be overdue.
             Wait::Answer => return None,
             Wait::Drain => {
                 self.stream.reset_on_close();
@@ -197,15 +194,16 @@ impl<S: Stream> Client<S> {
         };
         let wait = self.waits_for(&busy);
         let number = busy.machine.number();
-        let is_new = (wait, number) != (self.wait, self.number);
-        if is_new {
+        if let Some(asked_by) = busy.asked_by.take() {
+            self.deadline = asked_by;
+        }
+        if (wait, number) != (self.wait, self.number) {
             self.deadline = turn.clock.now().after_ms(span_ms(wait, turn.limits));
             busy.moved = 0;
         }
         (self.wait, self.number) = (wait, number);
-        if busy.pending.is_away() || busy.pending.client_deadline.is_some() {
-            let own = busy.pending.client_deadline.filter(|_| !is_new);
-            self.share_deadline(&mut busy, own.unwrap_or(self.deadline), turn);
+        if busy.pending.is_away() {
+            self.look_early(&mut busy, turn);
         }
 
         let is_idle = self.life == Life::Open && busy.is_idle();
@@ -228,30 +226,36 @@ impl<S: Stream> Client<S> {
         Step::Park
     }
 
-    /// While others make the answer, the earlier of their deadline and the client's own is looked at.
+    /// Who makes the answer has deadlines too. The client's own is kept where another comes before it.
     #[cold]
-    fn share_deadline(&mut self, busy: &mut Busy, own: Tick, turn: &Turn<'_>) {
+    fn look_early(&mut self, busy: &mut Busy, turn: &Turn<'_>) {
         let now = turn.clock.now();
-        let theirs = busy.pending.next_moment(now);
-        busy.pending.client_deadline = busy.pending.is_away().then_some(own);
-        self.deadline = match theirs {
-            Some(moment) if self.wait == Wait::Answer || own.has_reached(moment) => moment,
-            // Nothing is asked of anybody: it is looked at now and then.
-            None if self.wait == Wait::Answer => now.after_ms(span_ms(self.wait, turn.limits)),
-            _ => own,
-        };
+        let moment = busy.pending.next_moment(now);
+        if self.wait == Wait::Answer {
+            // Nothing is asked of anybody but others: it is looked at now and then.
+            self.deadline = moment.unwrap_or(now.after_ms(span_ms(self.wait, turn.limits)));
+        } else if let Some(moment) = moment
+            && self.deadline.has_reached(moment)
+        {
+            busy.asked_by = Some(std::mem::replace(&mut self.deadline, moment));
+        }
     }
 
-    /// Whether nobody is late but a moment passed that meant nothing; the next one is looked for then.
-    fn is_in_time(&mut self, turn: &Turn<'_>) -> bool {
+    /// Whether the deadline that has passed was not the client's; then the next one is set.
+    fn was_looked_at_early(&mut self, turn: &Turn<'_>) -> bool {
+        if !self.waits_for_others() {
+            return false;
+        }
         let Some(mut busy) = self.busy.take() else { return false };
-        let own = busy.pending.client_deadline.unwrap_or(self.deadline);
-        let is_in_time = self.wait == Wait::Answer || !turn.clock.now().has_reached(own);
-        if is_in_time {
-            self.share_deadline(&mut busy, own, turn);
+        if let Some(asked_by) = busy.asked_by.take() {
+            self.deadline = asked_by;
+        }
+        let was_early = self.wait == Wait::Answer || !turn.clock.now().has_reached(self.deadline);
+        if was_early {
+            self.look_early(&mut busy, turn);
         }
         self.busy = Some(busy);
-        is_in_time
+        was_early
     }
 
     /// An idle connection while the server leaves. One that never spoke may have its first request on the
@@ -294,22 +298,19 @@ impl<S: Stream> Client<S> {
 
     /// A wait for bytes is renewed as long as they keep up the least rate.
     fn earns_another_span(&mut self, turn: &Turn<'_>) -> bool {
-        let Some(busy) = self.busy.as_deref_mut() else { return false };
-        if !matches!(self.wait, Wait::Body | Wait::Drain) {
-            return false;
-        }
+        let Some(mut busy) = self.busy.take() else { return false };
         let span_ms = span_ms(self.wait, turn.limits);
         let least = Limits::RATE_BYTES_PER_SECOND_MIN * u64::from(span_ms) / 1_000;
-        if busy.moved < least.max(1) {
-            return false;
+        let earns = matches!(self.wait, Wait::Body | Wait::Drain) && busy.moved >= least.max(1);
+        if earns {
+            busy.moved = 0;
+            self.deadline = turn.clock.now().after_ms(span_ms);
+            if busy.pending.is_away() {
+                self.look_early(&mut busy, turn);
+            }
         }
-        busy.moved = 0;
-        self.deadline = turn.clock.now().after_ms(span_ms);
-        if let Some(mut busy) = self.busy.take_if(|busy| busy.pending.is_away()) {
-            self.share_deadline(&mut busy, self.deadline, turn);
-            self.busy = Some(busy);
-        }
-        true
+        self.busy = Some(busy);
+        earns
     }
 
     fn ending_reason(&self) -> CloseReason {

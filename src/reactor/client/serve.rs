@@ -40,7 +40,7 @@ impl<S: Stream> Client<S> {
                 Advance::Starved if share.bytes > 0 => match self.fill(busy, turn, &mut share)? {
                     Filled::Bytes => {}
                     Filled::Nothing => break,
-                    Filled::End => self.end_of_input(busy),
+                    Filled::End => self.end_of_input(busy, turn),
                 },
                 Advance::Full if self.flush(busy, turn, &mut share)? == Flushed::All => {}
                 // Only `advance` may say that the share is spent: it leaves no exchange half closed behind
@@ -190,7 +190,9 @@ impl<S: Stream> Client<S> {
     }
 
     /// The peer will send no more. What it has sent was answered; what it began to send will never be whole.
-    fn end_of_input(&mut self, busy: &Busy) {
+    fn end_of_input(&mut self, busy: &mut Busy, turn: &mut Turn<'_>) {
+        // A handler that reads the body as it comes is not to wait for the rest until the output is out.
+        busy.pending.abandon(turn.dispatch);
         let is_clean = busy.machine.is_between_requests() && busy.input.is_empty();
         self.life = Life::Ending(if is_clean { CloseReason::PeerClosed } else { CloseReason::PeerCut });
     }
