@@ -32,7 +32,7 @@ pub(super) struct Pending {
     pub withdraw_at: Option<Tick>,
     /// The way of a body that is read as it comes.
     pub pipe: Option<Arc<Pipe>>,
-    /// Whether that had no room for more.
+    /// Whether that has no room for more.
     pub is_stalled: bool,
     pub method: Option<Method>,
     pub status: Option<Status>,

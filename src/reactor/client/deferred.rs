@@ -161,7 +161,7 @@ impl<S: Stream> Client<S> {
         if place == Place::Reactor {
             job.run();
             if matches!(job.errand, Errand::Panicked(_)) {
-                tell_of_panic(&job.request(), &job.to, turn.tally, turn.log);
+                tell_of_panic(&job.request(), job.id(), turn.tally, turn.log);
             }
             return busy.pending.come_home(job);
         }
@@ -197,7 +197,9 @@ impl<S: Stream> Client<S> {
     }
 
     fn wait_for_answer(&mut self, busy: &mut Busy) -> Stand {
+        // Before the end of its request there are bytes, and who reads them is not to give up.
         if self.readiness.is_ending()
+            && (busy.pending.pipe.is_none() || busy.machine.has_whole_request())
             && let Some(ticket) = &busy.pending.ticket
         {
             ticket.client_leaves();
@@ -407,6 +409,25 @@ impl<S: Stream> Client<S> {
     pub(super) fn waits_for_others(&self) -> bool {
         let busy = self.busy.as_deref();
         busy.is_some_and(|busy| busy.pending.is_away())
+    }
+
+    /// Whether its job is out, and not for nobody.
+    #[cfg(test)]
+    pub(in crate::reactor) fn awaits_job(&self) -> bool {
+        let stage = self.busy.as_deref().map(|busy| busy.pending.stage);
+        matches!(stage, Some(Stage::Away | Stage::Pulling))
+    }
+
+    /// Whether its job is here.
+    #[cfg(test)]
+    pub(in crate::reactor) fn keeps_job(&self) -> bool {
+        self.busy.as_deref().is_some_and(|busy| busy.pending.job.is_some())
+    }
+
+    /// Whether it wants a permit.
+    #[cfg(test)]
+    pub(in crate::reactor) fn is_hungry(&self) -> bool {
+        self.busy.as_deref().is_some_and(|busy| busy.pending.stage == Stage::Hungry)
     }
 
     /// The answer broke off. The client sees by the framing that it is not whole.

@@ -111,6 +111,13 @@ impl<S: Stream> Client<S> {
         self.busy.is_some()
     }
 
+    /// Whether it could go on and will not be told, given whether the kernel would tell it. Who waits for
+    /// others leaves unread what came meanwhile.
+    #[cfg(test)]
+    pub(super) fn is_lost(&self, is_lost: impl Fn(bool) -> bool) -> bool {
+        self.wait != Wait::Answer && is_lost(self.is_blocked())
+    }
+
     /// Does what can be done now.
     pub(super) fn drive(&mut self, turn: &mut Turn<'_>) -> Step {
         let Some(mut busy) = self.busy.take().or_else(|| turn.lend(self.number)) else {
