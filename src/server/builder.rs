@@ -63,8 +63,9 @@ pub struct Builder {
 
 /// Settings. Whatever has no method here is in [`Config`].
 impl Builder {
-    /// Settings from elsewhere, a command line for example, in place of all that was said before. Which
-    /// built-in endpoints are served is not taken from it: see [`health`](Builder::health).
+    /// Settings from elsewhere, a command line for example, in place of those said before. Addresses given to
+    /// [`listen`](Builder::listen) win over its own, and which built-in endpoints are served is not taken
+    /// from it: see [`health`](Builder::health).
     pub fn config(self, config: Config) -> Builder {
         Builder { config, ..self }
     }
