@@ -122,7 +122,7 @@ fn route() -> Arc<Route> {
     let gateway = Gateway::new().with_dispatch(Dispatch::Queue).with("/plaintext", Plaintext);
     let (index, mut notes) = (index(), Notes::default());
     match gateway.decide(&mut Exchange::new(Request::new(&index, WRK), &mut notes)) {
-        Decision::Defer(route, _) => Arc::clone(route),
+        Decision::Defer(route) => Arc::clone(route),
         _ => panic!("it is for workers"),
     }
 }
