@@ -75,7 +75,7 @@ pub mod server;
 pub mod worker;
 
 pub use gateway::handler::{Handler, Tune};
-pub use gateway::middleware::{Flow, Middleware};
+pub use gateway::middleware::{self, Flow, Middleware};
 pub use gateway::{Exchange, IntoResponse, Json, Notes, Problem};
 pub use http::{Body, BodySource, Method, MethodSet, Piece, Response, Status};
 pub use server::{Builder, Server};

@@ -230,6 +230,17 @@ impl Dispatch {
         self.jobs.trim()
     }
 
+    #[cfg(test)]
+    pub(super) fn out(&self) -> u32 {
+        self.out
+    }
+
+    /// Whether a job could go out.
+    #[cfg(test)]
+    pub(super) fn has_permit(&self) -> bool {
+        self.means.hatch.is_some() && self.out < self.means.out_max
+    }
+
     /// Jobs that lie with connections: neither in the pool nor out.
     #[cfg(test)]
     pub(super) fn at_home(&self) -> u32 {

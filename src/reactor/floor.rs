@@ -447,12 +447,32 @@ impl<S: Stream> Floor<S> {
         (turn, &mut self.clients)
     }
 
+    /// Permits that are out.
+    #[cfg(test)]
+    pub(super) fn out(&self) -> u32 {
+        self.dispatch.out()
+    }
+
+    /// Whether a connection wants a permit.
+    #[cfg(test)]
+    pub(super) fn has_hungry(&mut self) -> bool {
+        let keys: Vec<_> = self.clients.keys().collect();
+        keys.into_iter().any(|key| self.clients.get_mut(key).is_some_and(|client| client.is_hungry()))
+    }
+
+    /// Whether a connection waits for that job.
+    #[cfg(test)]
+    pub(super) fn is_awaited(&mut self, to: ReplyTo) -> bool {
+        let key = Key::from_parts(to.slot, to.generation);
+        self.clients.get_mut(key).is_some_and(|client| client.awaits(to.number))
+    }
+
     /// Walks everything and panics if a promise is broken; `is_lost` tells of a parked client whether it
     /// could go on and will not be told.
     #[cfg(test)]
     pub(super) fn validate(&mut self, is_lost: impl Fn(&Client<S>) -> bool) {
         self.wheel.validate();
-        let (mut lent, mut armed) = (0, 0);
+        let (mut lent, mut armed, mut waiting, mut at_home) = (0, 0, 0, 0);
         let keys: Vec<_> = self.clients.keys().collect();
         for key in keys {
             let Some(client) = self.clients.get_mut(key) else { continue };
@@ -469,10 +489,17 @@ impl<S: Stream> Floor<S> {
             assert!(client.deadline.has_reached(client.armed_for), "{key:?} is looked at too late");
             assert!(queues > 0 || !is_lost(client), "{key:?} lost its wake-up: {:?}", client.readiness);
             assert!(queues > 0 || !client.hoards(), "{key:?} is idle and keeps its buffer");
+            // With a permit left, nobody is hungry who was told.
+            let may_eat = self.dispatch.has_permit() && client.is_hungry();
+            assert!(queues > 0 || !may_eat, "{key:?} is hungry beside a permit");
+            waiting += u32::from(client.awaits_job());
+            at_home += u32::from(client.keeps_job());
             lent += u32::from(client.is_lent());
             armed += 1;
         }
         assert_eq!((lent, armed), (self.pool.lent(), self.wheel.armed()), "buffers lent, entries armed");
+        assert_eq!(at_home, self.dispatch.at_home(), "jobs that lie with connections");
+        assert!(waiting <= self.dispatch.out(), "{waiting} wait for a job and fewer are out");
         let clients = &mut self.clients;
         let is_anybody_thirsty = self.thirsty.iter().any(|key| clients.get_mut(*key).is_some());
         assert!(
@@ -484,6 +511,7 @@ impl<S: Stream> Floor<S> {
 
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        self.clients.is_empty() && self.pool.lent() == 0 && self.wheel.armed() == 0
+        let is_settled = self.dispatch.out() == 0 && self.dispatch.at_home() == 0;
+        self.clients.is_empty() && self.pool.lent() == 0 && self.wheel.armed() == 0 && is_settled
     }
 }

@@ -30,9 +30,11 @@ pub(super) struct Pending {
     pub due: Option<Tick>,
     /// When it has waited for a worker for too long.
     pub withdraw_at: Option<Tick>,
+    /// When the client is late with what is asked of it; kept while others have a deadline too.
+    pub client_deadline: Option<Tick>,
     /// The way of a body that is read as it comes.
     pub pipe: Option<Arc<Pipe>>,
-    /// Whether that had no room for more.
+    /// Whether that has no room for more.
     pub is_stalled: bool,
     pub method: Option<Method>,
     pub status: Option<Status>,

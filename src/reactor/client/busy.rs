@@ -38,6 +38,7 @@ impl Busy {
     pub(in crate::reactor) fn open(&mut self, number: u32) {
         debug_assert!(self.input.is_empty() && self.output.is_empty());
         self.machine = Machine::new(number);
+        self.pending.client_deadline = None;
         self.moved = 0;
         self.answered = 0;
     }

@@ -151,8 +151,7 @@ impl<S: Stream> Client<S> {
     /// The request is as complete as its handler wants it: here or on a worker, it is answered.
     fn call(&mut self, mut job: Box<Job>, busy: &mut Busy, turn: &mut Turn<'_>) {
         let place = job.route.as_ref().map_or(Place::Reactor, |route| route.place());
-        let own = job.route.as_ref().and_then(|route| route.terms().request_ms_max);
-        let ms_max = own.unwrap_or(turn.dispatch.request_ms_max());
+        let ms_max = answer_ms_max(&job, turn);
         let now_ns = turn.clock.now_ns();
         job.errand = Errand::Call;
         job.to = self.reply_to(busy, turn);
@@ -197,7 +196,9 @@ impl<S: Stream> Client<S> {
     }
 
     fn wait_for_answer(&mut self, busy: &mut Busy) -> Stand {
+        // Before the end of its request there are bytes, and who reads them is not to give up.
         if self.readiness.is_ending()
+            && (busy.pending.pipe.is_none() || busy.machine.has_whole_request())
             && let Some(ticket) = &busy.pending.ticket
         {
             ticket.client_leaves();
@@ -291,7 +292,7 @@ impl<S: Stream> Client<S> {
         }
         job.to = self.reply_to(busy, turn);
         let ticket = Arc::clone(&job.ticket);
-        let ms_max = turn.dispatch.request_ms_max();
+        let ms_max = answer_ms_max(&job, turn);
         match turn.dispatch.fetch(job, turn.clock.now_ns()) {
             Ok(()) => {
                 busy.pending.stage = Stage::Pulling;
@@ -314,8 +315,12 @@ impl<S: Stream> Client<S> {
             job.errand = Errand::Pull(source);
         }
         busy.pending.stage = Stage::Sending;
+        let route = busy.pending.job.as_ref().and_then(|job| job.route.as_ref());
+        let is_here = route.is_none_or(|route| route.place() == Place::Reactor);
         let is_right = |sent: u64| busy.pending.announced.is_none_or(|announced| sent <= announced);
         match piece {
+            // On a reactor, a source that gives nothing again and again would keep everybody waiting.
+            Piece::Bytes(bytes) if bytes.is_empty() && is_here => Stand::Broken,
             Piece::Bytes(bytes) if is_right(busy.pending.sent + bytes.len() as u64) => {
                 busy.pending.sent += bytes.len() as u64;
                 busy.machine.more_owned(bytes, &mut busy.output);
@@ -409,6 +414,25 @@ impl<S: Stream> Client<S> {
         busy.is_some_and(|busy| busy.pending.is_away())
     }
 
+    /// Whether its job is out, and not for nobody.
+    #[cfg(test)]
+    pub(in crate::reactor) fn awaits_job(&self) -> bool {
+        let stage = self.busy.as_deref().map(|busy| busy.pending.stage);
+        matches!(stage, Some(Stage::Away | Stage::Pulling))
+    }
+
+    /// Whether its job is here.
+    #[cfg(test)]
+    pub(in crate::reactor) fn keeps_job(&self) -> bool {
+        self.busy.as_deref().is_some_and(|busy| busy.pending.job.is_some())
+    }
+
+    /// Whether it wants a permit.
+    #[cfg(test)]
+    pub(in crate::reactor) fn is_hungry(&self) -> bool {
+        self.busy.as_deref().is_some_and(|busy| busy.pending.stage == Stage::Hungry)
+    }
+
     /// The answer broke off. The client sees by the framing that it is not whole.
     pub(super) fn break_off(&mut self, busy: &mut Busy, turn: &mut Turn<'_>) {
         busy.pending.abandon(turn.dispatch);
@@ -420,6 +444,12 @@ impl<S: Stream> Client<S> {
         let (slot, generation) = turn.here;
         ReplyTo { reactor: turn.dispatch.reactor(), slot, generation, number: busy.machine.number() }
     }
+}
+
+/// How long the answer, or the next piece of it, may take.
+fn answer_ms_max(job: &Job, turn: &Turn<'_>) -> Option<u32> {
+    let own = job.route.as_ref().and_then(|route| route.terms().request_ms_max);
+    own.unwrap_or(turn.dispatch.request_ms_max())
 }
 
 /// What a client is told whom we have no room for. A second is what a full queue takes to drain.

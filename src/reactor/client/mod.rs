@@ -111,6 +111,13 @@ impl<S: Stream> Client<S> {
         self.busy.is_some()
     }
 
+    /// Whether it could go on and will not be told, given whether the kernel would tell it. Who waits for
+    /// others leaves unread what came meanwhile.
+    #[cfg(test)]
+    pub(super) fn is_lost(&self, is_lost: impl Fn(bool) -> bool) -> bool {
+        self.wait != Wait::Answer && is_lost(self.is_blocked())
+    }
+
     /// Does what can be done now.
     pub(super) fn drive(&mut self, turn: &mut Turn<'_>) -> Step {
         let Some(mut busy) = self.busy.take().or_else(|| turn.lend(self.number)) else {
@@ -132,10 +139,13 @@ impl<S: Stream> Client<S> {
         if !turn.clock.now().has_reached(self.deadline) {
             return None;
         }
-        if self.waits_for_others()
-            && let Some(step) = self.expire_pending(turn)
-        {
-            return Some(step);
+        if self.waits_for_others() {
+            if let Some(step) = self.expire_pending(turn) {
+                return Some(step);
+            }
+            if self.is_in_time(turn) {
+                return None;
+            }
         }
         if self.earns_another_span(turn) {
             return None;
@@ -147,11 +157,8 @@ impl<S: Stream> Client<S> {
             Wait::Head if is_untouched => Step::Close(CloseReason::ReadTimeout),
             Wait::Head => self.give_up(Violation::HeadTimeout, turn),
             Wait::Body => self.give_up(Violation::BodyTimeout, turn),
-            // Not overdue: the moment that has passed was another one.
-            Wait::Answer => {
-                self.set_deadline(Wait::Answer, turn);
-                return None;
-            }
+            // Nothing is asked of the client, and who makes the answer is in time.
+            Wait::Answer => return None,
             Wait::Drain => {
                 self.stream.reset_on_close();
                 Step::Close(CloseReason::WriteTimeout)
@@ -190,13 +197,15 @@ impl<S: Stream> Client<S> {
         };
         let wait = self.waits_for(&busy);
         let number = busy.machine.number();
-        if (wait, number) != (self.wait, self.number) {
+        let is_new = (wait, number) != (self.wait, self.number);
+        if is_new {
             self.deadline = turn.clock.now().after_ms(span_ms(wait, turn.limits));
             busy.moved = 0;
         }
         (self.wait, self.number) = (wait, number);
-        if busy.pending.is_away() {
-            self.deadline = self.deadline_of(&busy, wait, turn);
+        if busy.pending.is_away() || busy.pending.client_deadline.is_some() {
+            let own = busy.pending.client_deadline.filter(|_| !is_new);
+            self.share_deadline(&mut busy, own.unwrap_or(self.deadline), turn);
         }
 
         let is_idle = self.life == Life::Open && busy.is_idle();
@@ -219,23 +228,30 @@ impl<S: Stream> Client<S> {
         Step::Park
     }
 
-    /// The earlier of what is asked of the client and of who makes the answer.
+    /// While others make the answer, the earlier of their deadline and the client's own is looked at.
     #[cold]
-    fn deadline_of(&self, busy: &Busy, wait: Wait, turn: &Turn<'_>) -> Tick {
+    fn share_deadline(&mut self, busy: &mut Busy, own: Tick, turn: &Turn<'_>) {
         let now = turn.clock.now();
-        match busy.pending.next_moment(now) {
-            Some(moment) if wait == Wait::Answer || self.deadline.has_reached(moment) => moment,
+        let theirs = busy.pending.next_moment(now);
+        busy.pending.client_deadline = busy.pending.is_away().then_some(own);
+        self.deadline = match theirs {
+            Some(moment) if self.wait == Wait::Answer || own.has_reached(moment) => moment,
             // Nothing is asked of anybody: it is looked at now and then.
-            None if wait == Wait::Answer => now.after_ms(span_ms(wait, turn.limits)),
-            _ => self.deadline,
-        }
+            None if self.wait == Wait::Answer => now.after_ms(span_ms(self.wait, turn.limits)),
+            _ => own,
+        };
     }
 
-    #[cold]
-    fn set_deadline(&mut self, wait: Wait, turn: &Turn<'_>) {
-        let Some(busy) = self.busy.take() else { return };
-        self.deadline = self.deadline_of(&busy, wait, turn);
+    /// Whether nobody is late but a moment passed that meant nothing; the next one is looked for then.
+    fn is_in_time(&mut self, turn: &Turn<'_>) -> bool {
+        let Some(mut busy) = self.busy.take() else { return false };
+        let own = busy.pending.client_deadline.unwrap_or(self.deadline);
+        let is_in_time = self.wait == Wait::Answer || !turn.clock.now().has_reached(own);
+        if is_in_time {
+            self.share_deadline(&mut busy, own, turn);
+        }
         self.busy = Some(busy);
+        is_in_time
     }
 
     /// An idle connection while the server leaves. One that never spoke may have its first request on the
@@ -289,6 +305,10 @@ impl<S: Stream> Client<S> {
         }
         busy.moved = 0;
         self.deadline = turn.clock.now().after_ms(span_ms);
+        if let Some(mut busy) = self.busy.take_if(|busy| busy.pending.is_away()) {
+            self.share_deadline(&mut busy, self.deadline, turn);
+            self.busy = Some(busy);
+        }
         true
     }
 
