@@ -39,7 +39,7 @@ pub(super) struct World {
 impl World {
     /// Half of all worlds have no workers.
     pub(super) fn new(dice: &mut Dice) -> World {
-        let is_manned = false;
+        let is_manned = dice.one_in(2);
         let dispatches = [
             Dispatch::Auto,
             Dispatch::Auto,
@@ -214,7 +214,7 @@ impl Kind {
         match self {
             Kind::Sized | Kind::Nothing => Some(len),
             Kind::Short => Some(len + 1),
-            Kind::Long => Some(len - 1),
+            Kind::Long => Some(15),
             Kind::Flow | Kind::Flood | Kind::Breaks | Kind::Throws => None,
         }
     }
