@@ -167,7 +167,7 @@ impl Gateway {
     /// What every answer has in common, for one that was not made by [`decide`](Gateway::decide).
     pub fn finish(&self, notes: &Notes, response: &mut Response) {
         if notes.entered() > 0 {
-            // A middleware that panics here spoils nothing but its own share of the answer.
+            // What is answered stands, even if a middleware panics here and others do not see the answer.
             let _ = panic::catch_unwind(AssertUnwindSafe(|| self.chain.leave(notes, response)));
         }
     }

@@ -6,6 +6,8 @@
 //! Not here: where connections and edges come from. That is the [`Reactor`](super::Reactor) with the kernel
 //! behind it, or a simulation; so that what is simulated is what runs.
 
+mod mail;
+
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
@@ -22,11 +24,10 @@ use crate::observe::log::{Level, Log};
 use crate::proto::h1::Stamp;
 use crate::reactor::SITE_ADMIN;
 use crate::reactor::access::Access;
-use crate::reactor::client::{Busy, Client, tell_of_panic};
+use crate::reactor::client::{Busy, Client};
 use crate::reactor::dispatch::{Dispatch, Dispatching};
 use crate::reactor::stream::Stream;
 use crate::reactor::turn::{CloseReason, Step, Turn};
-use crate::worker::{Errand, Job, ReplyTo};
 
 /// What connections are served with.
 pub struct Means {
@@ -201,44 +202,6 @@ impl<S: Stream> Floor<S> {
         if !client.readiness.set_queued(true) {
             self.ready.push_back(key);
         }
-    }
-
-    /// A job came home: its connection goes on, if it still waits for it.
-    pub(super) fn take_home(&mut self, job: Box<Job>) {
-        self.dispatch.came_home();
-        if matches!(job.errand, Errand::Panicked(_)) {
-            tell_of_panic(&job.request(), &job.to, &self.tally, &self.log);
-        }
-        let key = Key::from_parts(job.to.slot, job.to.generation);
-        match self.clients.get_mut(key) {
-            Some(client) if client.awaits(job.to.number) => {
-                client.come_home(job);
-                self.enqueue(key);
-            }
-            _ => {
-                self.tally.late_answers.add(u64::from(!matches!(job.errand, Errand::Unrun)));
-                self.dispatch.give_back(job);
-            }
-        }
-        // A permit came home with it, for the first who has waited for one and still does.
-        while let Some((slot, generation)) = self.dispatch.next_hungry() {
-            let key = Key::from_parts(slot, generation);
-            if self.clients.get_mut(key).is_some_and(Client::takes_permit) {
-                self.enqueue(key);
-                break;
-            }
-        }
-    }
-
-    /// The handler of that exchange has room for more of its body. One whose client was given up on may say
-    /// so too.
-    pub(super) fn make_room(&mut self, to: ReplyTo) {
-        let key = Key::from_parts(to.slot, to.generation);
-        let Some(client) = self.clients.get_mut(key).filter(|client| client.awaits(to.number)) else {
-            return;
-        };
-        client.has_room();
-        self.enqueue(key);
     }
 
     /// From here on answers end their connections. Wakes everybody, so that the idle ones go.
@@ -463,7 +426,7 @@ impl<S: Stream> Floor<S> {
 
     /// Whether a connection waits for that job.
     #[cfg(test)]
-    pub(super) fn is_awaited(&mut self, to: ReplyTo) -> bool {
+    pub(super) fn is_awaited(&mut self, to: crate::worker::ReplyTo) -> bool {
         let key = Key::from_parts(to.slot, to.generation);
         self.clients.get_mut(key).is_some_and(|client| client.awaits(to.number))
     }

@@ -38,6 +38,21 @@ impl fmt::Display for ReplyTo {
     }
 }
 
+/// What a request is called in logs: the id that it was given, else its return address.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestName<'a> {
+    /// By a middleware or the client; may be empty.
+    pub given: &'a str,
+    /// Where its answer goes.
+    pub to: ReplyTo,
+}
+
+impl fmt::Display for RequestName<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.given.is_empty() { self.to.fmt(out) } else { out.write_str(self.given) }
+    }
+}
+
 /// See the module.
 pub struct Job {
     /// Where the answer goes.
@@ -113,6 +128,12 @@ impl Job {
     #[must_use]
     pub fn request(&self) -> Request<'_> {
         Request::new(&self.index, self.head.unread())
+    }
+
+    /// The request's name for logs.
+    #[must_use]
+    pub fn id(&self) -> RequestName<'_> {
+        RequestName { given: self.notes.request_id(), to: self.to }
     }
 
     /// Which jobs are taken first.

@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_queue::SegQueue;
 
-pub use job::{Errand, Job, ReplyTo};
+pub use job::{Errand, Job, ReplyTo, RequestName};
 pub use post::Post;
 pub use threads::{Staff, Workers, is_stuck};
 

@@ -151,8 +151,7 @@ impl<S: Stream> Client<S> {
     /// The request is as complete as its handler wants it: here or on a worker, it is answered.
     fn call(&mut self, mut job: Box<Job>, busy: &mut Busy, turn: &mut Turn<'_>) {
         let place = job.route.as_ref().map_or(Place::Reactor, |route| route.place());
-        let own = job.route.as_ref().and_then(|route| route.terms().request_ms_max);
-        let ms_max = own.unwrap_or(turn.dispatch.request_ms_max());
+        let ms_max = answer_ms_max(&job, turn);
         let now_ns = turn.clock.now_ns();
         job.errand = Errand::Call;
         job.to = self.reply_to(busy, turn);
@@ -161,7 +160,7 @@ impl<S: Stream> Client<S> {
         if place == Place::Reactor {
             job.run();
             if matches!(job.errand, Errand::Panicked(_)) {
-                tell_of_panic(&job.request(), &job.to, turn.tally, turn.log);
+                tell_of_panic(&job.request(), job.id(), turn.tally, turn.log);
             }
             return busy.pending.come_home(job);
         }
@@ -297,7 +296,7 @@ impl<S: Stream> Client<S> {
         }
         job.to = self.reply_to(busy, turn);
         let ticket = Arc::clone(&job.ticket);
-        let ms_max = turn.dispatch.request_ms_max();
+        let ms_max = answer_ms_max(&job, turn);
         match turn.dispatch.fetch(job, turn.clock.now_ns()) {
             Ok(()) => {
                 busy.pending.stage = Stage::Pulling;
@@ -320,8 +319,12 @@ impl<S: Stream> Client<S> {
             job.errand = Errand::Pull(source);
         }
         busy.pending.stage = Stage::Sending;
+        let route = busy.pending.job.as_ref().and_then(|job| job.route.as_ref());
+        let is_here = route.is_none_or(|route| route.place() == Place::Reactor);
         let is_right = |sent: u64| busy.pending.announced.is_none_or(|announced| sent <= announced);
         match piece {
+            // On a reactor, a source that gives nothing again and again would keep everybody waiting.
+            Piece::Bytes(bytes) if bytes.is_empty() && is_here => Stand::Broken,
             Piece::Bytes(bytes) if is_right(busy.pending.sent + bytes.len() as u64) => {
                 busy.pending.sent += bytes.len() as u64;
                 busy.machine.more_owned(bytes, &mut busy.output);
@@ -450,6 +453,12 @@ impl<S: Stream> Client<S> {
         let (slot, generation) = turn.here;
         ReplyTo { reactor: turn.dispatch.reactor(), slot, generation, number: busy.machine.number() }
     }
+}
+
+/// How long the answer, or the next piece of it, may take.
+fn answer_ms_max(job: &Job, turn: &Turn<'_>) -> Option<u32> {
+    let own = job.route.as_ref().and_then(|route| route.terms().request_ms_max);
+    own.unwrap_or(turn.dispatch.request_ms_max())
 }
 
 /// What a client is told whom we have no room for. A second is what a full queue takes to drain.

@@ -12,7 +12,7 @@ use crate::proto::{Progress, Violation};
 use crate::reactor::access::Sent;
 use crate::reactor::stream::Stream;
 use crate::reactor::turn::{CloseReason, Step, Turn};
-use crate::worker::ReplyTo;
+use crate::worker::{ReplyTo, RequestName};
 
 /// How far the input could be worked off.
 #[derive(PartialEq, Eq)]
@@ -127,8 +127,9 @@ impl<S: Stream> Client<S> {
             Decision::Panicked(response) => {
                 let (slot, generation) = turn.here;
                 let number = busy.machine.number();
-                let id = ReplyTo { reactor: turn.dispatch.reactor(), slot, generation, number };
-                tell_of_panic(&request, &id, turn.tally, turn.log);
+                let to = ReplyTo { reactor: turn.dispatch.reactor(), slot, generation, number };
+                let id = RequestName { given: exchange.notes().request_id(), to };
+                tell_of_panic(&request, id, turn.tally, turn.log);
                 response
             }
             Decision::Defer(route) => {
@@ -198,7 +199,12 @@ impl<S: Stream> Client<S> {
 }
 
 #[cold]
-pub(in crate::reactor) fn tell_of_panic(request: &Request<'_>, id: &ReplyTo, tally: &Tally, log: &Log) {
+pub(in crate::reactor) fn tell_of_panic(
+    request: &Request<'_>,
+    id: RequestName<'_>,
+    tally: &Tally,
+    log: &Log,
+) {
     tally.panics.add(1);
     let line = String::from_utf8_lossy(request.line());
     log.event(
