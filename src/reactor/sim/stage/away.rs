@@ -31,9 +31,9 @@ fn gateway(dispatch: Dispatch) -> Gateway {
     let gateway = Gateway::new().with_dispatch(dispatch).with("/", Plaintext).with("/echo", Echo);
     let gateway = get(gateway, "/work", AWAY, |_: &mut Exchange| "worked");
     let gateway = get(gateway, "/panics", AWAY, throw);
-    let gateway = get(gateway, "/flow", AWAY, |_: &mut Exchange| Kind::Flow.answer());
-    let gateway = get(gateway, "/breaks", AWAY, |_: &mut Exchange| Kind::Breaks.answer());
-    let gateway = post(gateway, "/early", STREAM, |_: &mut Exchange| Kind::Flow.answer());
+    let gateway = get(gateway, "/flow", AWAY, |_: &mut Exchange| Kind::Flow.answer(true));
+    let gateway = get(gateway, "/breaks", AWAY, |_: &mut Exchange| Kind::Breaks.answer(true));
+    let gateway = post(gateway, "/early", STREAM, |_: &mut Exchange| Kind::Flow.answer(true));
     post(gateway, "/stream", STREAM, back)
 }
 
