@@ -282,6 +282,43 @@ fn who_sends_slowly_is_waited_for_and_holds_up_nobody() {
 }
 
 #[test]
+fn a_handler_learns_that_its_body_will_never_be_whole() {
+    let server = server();
+    let base = server.base();
+    let mut expected = Vec::new();
+    for breaks_off in [Client::reset, drop, |client: Client| client.end()] {
+        let mut client = server.connect();
+        client.send(post("/read", 1_000) + "x");
+        let seen = || Client::get(server.address(), "/errors").text();
+        eventually("the handler reads", || seen().ends_with(&format!(" {}", expected.len() + 1)));
+        breaks_off(client);
+        expected.push("UnexpectedEof");
+        eventually("it is told", || {
+            let errors = Client::get(server.address(), "/errors").text();
+            errors.starts_with(&format!("[{}]", expected.join(", ")))
+        });
+    }
+    is_well(&server);
+    server.is_back_at(base);
+}
+
+/// One that says that it is done has said everything, however long it takes to read.
+#[test]
+fn a_half_closed_client_has_all_of_its_body_read() {
+    let server = server();
+    for _ in 0..20 {
+        let mut client = server.connect();
+        client.send(post("/read", MEBIBYTE));
+        client.send(vec![b'x'; MEBIBYTE]);
+        client.end();
+        let response = client.response();
+        assert_eq!((response.status, response.text().as_str()), (200, "1048576"));
+        client.is_closed();
+    }
+    is_well(&server);
+}
+
+#[test]
 fn what_a_handler_does_not_read_of_a_body_is_nobodys() {
     let server = server();
     let base = server.base();

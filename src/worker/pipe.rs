@@ -130,7 +130,8 @@ impl PipeReader<'_> {
     }
 
     fn sleep(&self) -> io::Result<()> {
-        if self.ticket.is_cancelled() {
+        // Not for one who leaves: who has sent everything may say so before it is read.
+        if self.ticket.is_given_up() {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         let remaining = self.deadline.remaining();

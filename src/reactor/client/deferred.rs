@@ -190,16 +190,16 @@ impl<S: Stream> Client<S> {
     }
 
     fn wait_for_answer(&mut self, busy: &mut Busy) -> Stand {
-        if self.readiness.is_ending()
-            && let Some(ticket) = &busy.pending.ticket
-        {
-            ticket.client_leaves();
-        }
         // A body that is read as it comes goes on coming while its handler runs. Room for it is looked for
         // first: what the machine has told of once must be taken, or it would tell of it twice, and take
         // what lies behind for another request.
         let pending = &mut busy.pending;
         let Some(pipe) = pending.pipe.as_ref().filter(|_| !busy.machine.has_whole_request()) else {
+            if self.readiness.is_ending()
+                && let Some(ticket) = &pending.ticket
+            {
+                ticket.client_leaves();
+            }
             return Stand::Waits;
         };
         pending.is_stalled = !pipe.has_room();
