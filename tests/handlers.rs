@@ -186,6 +186,20 @@ fn a_panic_costs_its_own_request_and_nothing_else() {
     }
 }
 
+/// Fault 12: what was thrown may throw again when it is dropped.
+#[test]
+fn a_panic_within_a_panic_costs_no_more() {
+    let server = server();
+    for path in ["/there/bomb", "/here/bomb"] {
+        let mut client = server.connect();
+        assert_eq!(client.ask(path).status, 500, "{path}");
+        assert_eq!(client.ask("/works").text(), "works", "{path}");
+        drop(client);
+        is_well(&server);
+    }
+    assert_eq!(server.metric("myriapod_handler_panics_total"), 2.0);
+}
+
 /// Fault 12: the answer has begun, so all that can be done is to show that it is not whole.
 #[test]
 fn a_body_that_panics_is_cut_short() {
@@ -209,6 +223,19 @@ fn a_body_that_breaks_is_not_taken_for_whole_by_an_old_client() {
         assert_eq!(client.response().text(), "hello");
         client.send(format!("GET {path} HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"));
         assert_eq!(client.rest().unwrap_err().kind(), ErrorKind::ConnectionReset, "{path}");
+    }
+}
+
+/// Fault 12: a body is dropped where it was made, and whatever that does costs nobody else.
+#[test]
+fn a_body_that_panics_when_it_is_dropped_or_measured_costs_its_own_connection() {
+    for path in ["/there/endless", "/here/endless", "/there/length", "/here/length"] {
+        let server = server();
+        let mut client = server.connect();
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        let _ = client.exactly(15);
+        drop(client);
+        is_well(&server);
     }
 }
 

@@ -9,10 +9,11 @@ use super::busy::Busy;
 use super::serve::tell_of_panic;
 use super::{Client, Life};
 use crate::base::clock::{Deadline, Tick};
+use crate::base::guarded::guarded;
 use crate::gateway::handler::{BodyPlan, Place};
 use crate::gateway::route::{Params, Route};
 use crate::http::{Body, Framing, Method, Piece, Response, Status};
-use crate::reactor::dispatch::Refusal;
+use crate::reactor::dispatch::{Refusal, drop_guarded};
 use crate::reactor::pending::Stage;
 use crate::reactor::stream::Stream;
 use crate::reactor::turn::{CloseReason, Step, Turn};
@@ -77,6 +78,9 @@ impl<S: Stream> Client<S> {
         pending.method = Some(turn.index.method);
         pending.began_ns = turn.clock.now_ns();
         let Some(mut job) = turn.dispatch.lend() else {
+            if let Body::Source(source) = response.body {
+                drop_guarded(source);
+            }
             busy.input.consume(head_len);
             return self.refuse_request(Refusal::NoBuffer, busy, turn);
         };
@@ -234,13 +238,13 @@ impl<S: Stream> Client<S> {
     /// The one way out of a deferred exchange, whoever made the answer.
     fn answer_deferred(&mut self, mut response: Response, busy: &mut Busy, turn: &mut Turn<'_>) {
         turn.gateways[usize::from(self.site)].finish(&busy.pending.notes, &mut response);
+        let response = self.measured(response, busy, turn);
         let keep = busy.pending.keep && !turn.draining;
         let status = response.status;
         let method = busy.pending.method.unwrap_or(Method::Unknown);
         turn.tally.answers.add(method as usize, status.code(), 1);
         busy.pending.status = Some(status);
         if let Body::Source(source) = response.body {
-            busy.pending.announced = source.0.len();
             busy.machine.forgo_body(keep);
             let has_body = busy.machine.begin(
                 status,
@@ -261,6 +265,22 @@ impl<S: Stream> Client<S> {
             busy.pending.sent = busy.machine.respond(response, keep, turn.stamp, &mut busy.output);
         }
         self.conclude(busy, turn);
+    }
+
+    /// Asks a body how long it will be. One that panics over it was its handler's answer, so that is 500.
+    fn measured(&self, response: Response, busy: &mut Busy, turn: &Turn<'_>) -> Response {
+        let Body::Source(source) = &response.body else { return response };
+        if let Some(announced) = guarded(|| source.0.len()) {
+            busy.pending.announced = announced;
+            return response;
+        }
+        let id = self.reply_to(busy, turn);
+        if let (Some(job), Body::Source(source)) = (&mut busy.pending.job, response.body) {
+            tell_of_panic(&job.request(), &id, turn.tally, turn.log);
+            // Goes with the job to where it is dropped.
+            job.errand = Errand::Pull(source);
+        }
+        Response::plain(Status::INTERNAL_SERVER_ERROR)
     }
 
     fn conclude(&mut self, busy: &mut Busy, turn: &mut Turn<'_>) {
