@@ -372,6 +372,24 @@ fn what_a_handler_does_not_read_of_a_body_is_nobodys() {
 }
 
 #[test]
+fn a_deadline_holds_while_a_body_is_read() {
+    let server = server();
+    let base = server.base();
+    let mut client = server.connect();
+    client.send(post("/hurried", 1_000) + "x");
+    let response = client.response();
+    assert_eq!(response.status, 504, "{}", response.head);
+    eventually("the handler gave up", || server.metric("myriapod_queue_out") == 0.0);
+    // The rest of the body is read over.
+    assert!(!response.ends_connection());
+    client.send("y".repeat(999) + "GET /works HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.response().text(), "works");
+    drop(client);
+    is_well(&server);
+    server.is_back_at(base);
+}
+
+#[test]
 fn a_collected_body_has_the_limit_of_its_route() {
     let server = server();
     let mut client = server.connect();
