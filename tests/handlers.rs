@@ -120,6 +120,7 @@ fn serves() {
         .health()
         .reactors(1)
         .workers(2)
+        .queue_timeout(Duration::from_millis(200))
         .state(Seen::default())
         .get("/hello", |_: &mut Exchange| "hello")
         .get("/works", (|_: &mut Exchange| "works").on_workers())
@@ -327,6 +328,17 @@ fn a_handler_learns_that_its_body_will_never_be_whole() {
     }
     is_well(&server);
     server.is_back_at(base);
+}
+
+/// The time that a request may wait for a worker says nothing about how fast it is sent.
+#[test]
+fn who_sends_slowly_has_the_time_that_bodies_have() {
+    let server = server();
+    let mut client = server.connect();
+    client.send(post("/read", 2) + "x");
+    assert!(client.stays_silent_for(Duration::from_millis(400)));
+    client.send("y");
+    assert_eq!(client.response().text(), "2");
 }
 
 /// One that says that it is done has said everything, however long it takes to read.

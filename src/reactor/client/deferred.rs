@@ -360,6 +360,8 @@ impl<S: Stream> Client<S> {
         if !is_overdue && has_passed(pending.withdraw_at) {
             pending.withdraw_at = None;
             if !pending.ticket.as_ref()?.withdraw() {
+                // The client has had no more than the time of the queue so far, and has its own from here.
+                self.set_deadline(self.wait, turn);
                 return None;
             }
         } else if !is_overdue {

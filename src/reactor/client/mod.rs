@@ -137,6 +137,10 @@ impl<S: Stream> Client<S> {
         {
             return Some(step);
         }
+        // The moment that has passed may have been another one than that of the wait.
+        if !turn.clock.now().has_reached(self.deadline) {
+            return None;
+        }
         if self.earns_another_span(turn) {
             return None;
         }
@@ -234,6 +238,7 @@ impl<S: Stream> Client<S> {
     #[cold]
     fn set_deadline(&mut self, wait: Wait, turn: &Turn<'_>) {
         let Some(busy) = self.busy.take() else { return };
+        self.deadline = turn.clock.now().after_ms(span_ms(wait, turn.limits));
         self.deadline = self.deadline_of(&busy, wait, turn);
         self.busy = Some(busy);
     }
