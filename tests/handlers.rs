@@ -341,6 +341,18 @@ fn who_sends_slowly_has_the_time_that_bodies_have() {
     assert_eq!(client.response().text(), "2");
 }
 
+/// Nor does it afterwards, about what is left of the body.
+#[test]
+fn what_nobody_reads_may_come_slowly_too() {
+    let server = server();
+    let mut client = server.connect();
+    client.send(post("/sip", 4) + "abc");
+    assert_eq!(client.response().text(), "abc");
+    assert!(client.stays_silent_for(Duration::from_millis(400)));
+    client.send("dGET /hello HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.response().text(), "hello");
+}
+
 /// One that says that it is done has said everything, however long it takes to read.
 #[test]
 fn a_half_closed_client_has_all_of_its_body_read() {

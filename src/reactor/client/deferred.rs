@@ -360,7 +360,7 @@ impl<S: Stream> Client<S> {
         if !is_overdue && has_passed(pending.withdraw_at) {
             pending.withdraw_at = None;
             if !pending.ticket.as_ref()?.withdraw() {
-                // The client has had no more than the time of the queue so far, and has its own from here.
+                // What is asked of the client goes on being asked.
                 self.set_deadline(self.wait, turn);
                 return None;
             }

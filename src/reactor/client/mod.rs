@@ -194,13 +194,17 @@ impl<S: Stream> Client<S> {
         };
         let wait = self.waits_for(&busy);
         let number = busy.machine.number();
-        if (wait, number) != (self.wait, self.number) {
+        let is_another = (wait, number) != (self.wait, self.number);
+        if is_another {
             self.deadline = turn.clock.now().after_ms(span_ms(wait, turn.limits));
             busy.moved = 0;
         }
         (self.wait, self.number) = (wait, number);
-        if busy.pending.is_away() {
-            self.deadline = self.deadline_of(&busy, wait, turn);
+        if busy.pending.is_away() || busy.pending.clients_deadline.is_some() {
+            if is_another {
+                busy.pending.clients_deadline = None;
+            }
+            self.deadline = self.deadline_of(&mut busy, wait, turn);
         }
 
         let is_idle = self.life == Life::Open && busy.is_idle();
@@ -225,21 +229,26 @@ impl<S: Stream> Client<S> {
 
     /// The earlier of what is asked of the client and of who makes the answer.
     #[cold]
-    fn deadline_of(&self, busy: &Busy, wait: Wait, turn: &Turn<'_>) -> Tick {
+    fn deadline_of(&self, busy: &mut Busy, wait: Wait, turn: &Turn<'_>) -> Tick {
         let now = turn.clock.now();
+        let clients = busy.pending.clients_deadline.take().unwrap_or(self.deadline);
         match busy.pending.next_moment(now) {
-            Some(moment) if wait == Wait::Answer || self.deadline.has_reached(moment) => moment,
+            Some(moment) if wait == Wait::Answer => moment,
+            Some(moment) if clients.has_reached(moment) => {
+                // What the client has left holds again when the other side has done its part.
+                busy.pending.clients_deadline = Some(clients);
+                moment
+            }
             // Nothing is asked of anybody: it is looked at now and then.
             None if wait == Wait::Answer => now.after_ms(span_ms(wait, turn.limits)),
-            _ => self.deadline,
+            _ => clients,
         }
     }
 
     #[cold]
     fn set_deadline(&mut self, wait: Wait, turn: &Turn<'_>) {
-        let Some(busy) = self.busy.take() else { return };
-        self.deadline = turn.clock.now().after_ms(span_ms(wait, turn.limits));
-        self.deadline = self.deadline_of(&busy, wait, turn);
+        let Some(mut busy) = self.busy.take() else { return };
+        self.deadline = self.deadline_of(&mut busy, wait, turn);
         self.busy = Some(busy);
     }
 
@@ -293,7 +302,9 @@ impl<S: Stream> Client<S> {
             return false;
         }
         busy.moved = 0;
+        busy.pending.clients_deadline = None;
         self.deadline = turn.clock.now().after_ms(span_ms);
+        self.set_deadline(self.wait, turn);
         true
     }
 
