@@ -170,6 +170,15 @@ impl<S: Stream> Client<S> {
         CloseReason::DrainCut
     }
 
+    /// It is about to be closed for want of something. An answer that is not out must not look whole, as one
+    /// would that is told from its rest by the end of the connection only.
+    pub(super) fn forsake(&mut self) {
+        let is_answering = |busy: &Busy| !busy.output.is_empty() || busy.machine.is_answering();
+        if self.busy.as_deref().is_some_and(is_answering) {
+            self.stream.reset_on_close();
+        }
+    }
+
     /// Gives its workplace back, when the connection is taken apart.
     pub(super) fn dismantle(&mut self, dispatch: &mut Dispatch) -> Option<Box<Busy>> {
         let mut busy = self.busy.take()?;

@@ -32,7 +32,7 @@ fn gateway(dispatch: Dispatch) -> Gateway {
     let gateway = get(gateway, "/work", AWAY, |_: &mut Exchange| "worked");
     let gateway = get(gateway, "/panics", AWAY, throw);
     let gateway = get(gateway, "/flow", AWAY, |_: &mut Exchange| Kind::Flow.answer(true));
-    let gateway = get(gateway, "/breaks", AWAY, |_: &mut Exchange| Kind::Breaks.answer(true));
+    let gateway = get(gateway, "/flow/here", Terms::default(), |_: &mut Exchange| Kind::Flow.answer(false));
     let gateway = post(gateway, "/early", STREAM, |_: &mut Exchange| Kind::Flow.answer(true));
     post(gateway, "/stream", STREAM, back)
 }
@@ -478,4 +478,17 @@ fn room_in_the_pipe_of_a_former_exchange_concerns_nobody() {
     stage.turn(0);
     stage.work();
     assert!(heard(&wire).ends_with("0\r\n\r\n"));
+}
+
+/// By the end of the connection an old client could not tell half an answer from a whole one.
+#[test]
+fn an_answer_that_is_given_up_for_want_of_memory_does_not_look_whole() {
+    let mut stage = stage(8);
+    stage.poll.has_no_memory = true;
+    let wire = stage.connect(b"");
+    wire.borrow_mut().outbox_max = 500;
+    say(&wire, b"GET /flow/here HTTP/1.0\r\n\r\n");
+    stage.turn(0);
+    assert_eq!(stage.closed(CloseReason::Exhausted), 1);
+    assert!(wire.borrow().was_reset);
 }
