@@ -123,10 +123,11 @@ impl<S: Stream> Client<S> {
         let Some(mut busy) = self.busy.take().or_else(|| turn.lend(self.number)) else {
             return Step::Thirsty;
         };
-        let rest = match busy.pending.is_away() && self.readiness.is_broken() {
-            true => Err(CloseReason::PeerReset),
-            false => self.work(&mut busy, turn),
-        };
+        let mut rest = self.work(&mut busy, turn);
+        // Also where the request was found behind the news that its connection had broken.
+        if busy.pending.is_away() && self.readiness.is_broken() {
+            rest = Err(CloseReason::PeerReset);
+        }
         if busy.answered > 0 {
             let ns = turn.clock.precise_ns().saturating_sub(turn.clock.now_ns());
             turn.tally.latency.record(ns, std::mem::take(&mut busy.answered));
@@ -295,7 +296,7 @@ impl<S: Stream> Client<S> {
         debug_assert!(
             match self.wait {
                 Wait::Drain => !self.readiness.is_writable(),
-                Wait::Answer => self.waits_for_others(),
+                Wait::Answer => self.waits_for_others() && !self.readiness.is_broken(),
                 _ => !self.readiness.is_readable(),
             },
             "parked with work to do: {:?} {:?} {:?}",

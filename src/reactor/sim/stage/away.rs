@@ -492,3 +492,21 @@ fn an_answer_that_is_given_up_for_want_of_memory_does_not_look_whole() {
     assert_eq!(stage.closed(CloseReason::Exhausted), 1);
     assert!(wire.borrow().was_reset);
 }
+
+/// The edge was used up before the request was found in the buffer, and its handler ran on for nobody.
+#[test]
+fn a_request_that_is_found_behind_a_reset() {
+    let limits = Limits { requests_per_turn: 1, ..calm_limits() };
+    let mut stage = Stage::manned(gateway(Dispatch::Auto), limits, dispatching(8));
+    let wire = stage.connect(b"");
+    stage.turn(0);
+    say(&wire, &[GET, WORK].concat());
+    stage.turn(0);
+    wire.borrow_mut().break_off();
+    (0..3).for_each(|_| stage.turn(0));
+    assert!(wire.borrow().closed);
+    if stage.floor.out() > 0 {
+        stage.work();
+    }
+    assert!(stage.floor.is_empty());
+}
