@@ -120,6 +120,7 @@ fn serves() {
         .health()
         .reactors(1)
         .workers(2)
+        .queue_timeout(Duration::from_millis(200))
         .state(Seen::default())
         .get("/hello", |_: &mut Exchange| "hello")
         .get("/works", (|_: &mut Exchange| "works").on_workers())
@@ -186,6 +187,20 @@ fn a_panic_costs_its_own_request_and_nothing_else() {
     }
 }
 
+/// Fault 12: what was thrown may throw again when it is dropped.
+#[test]
+fn a_panic_within_a_panic_costs_no_more() {
+    let server = server();
+    for path in ["/there/bomb", "/here/bomb"] {
+        let mut client = server.connect();
+        assert_eq!(client.ask(path).status, 500, "{path}");
+        assert_eq!(client.ask("/works").text(), "works", "{path}");
+        drop(client);
+        is_well(&server);
+    }
+    assert_eq!(server.metric("myriapod_handler_panics_total"), 2.0);
+}
+
 /// Fault 12: the answer has begun, so all that can be done is to show that it is not whole.
 #[test]
 fn a_body_that_panics_is_cut_short() {
@@ -209,6 +224,19 @@ fn a_body_that_breaks_is_not_taken_for_whole_by_an_old_client() {
         assert_eq!(client.response().text(), "hello");
         client.send(format!("GET {path} HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"));
         assert_eq!(client.rest().unwrap_err().kind(), ErrorKind::ConnectionReset, "{path}");
+    }
+}
+
+/// Fault 12: a body is dropped where it was made, and whatever that does costs nobody else.
+#[test]
+fn a_body_that_panics_when_it_is_dropped_or_measured_costs_its_own_connection() {
+    for path in ["/there/endless", "/here/endless", "/there/length", "/here/length"] {
+        let server = server();
+        let mut client = server.connect();
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        let _ = client.exactly(15);
+        drop(client);
+        is_well(&server);
     }
 }
 
@@ -282,6 +310,66 @@ fn who_sends_slowly_is_waited_for_and_holds_up_nobody() {
 }
 
 #[test]
+fn a_handler_learns_that_its_body_will_never_be_whole() {
+    let server = server();
+    let base = server.base();
+    let mut expected = Vec::new();
+    for breaks_off in [Client::reset, drop, |client: Client| client.end()] {
+        let mut client = server.connect();
+        client.send(post("/read", 1_000) + "x");
+        let seen = || Client::get(server.address(), "/errors").text();
+        eventually("the handler reads", || seen().ends_with(&format!(" {}", expected.len() + 1)));
+        breaks_off(client);
+        expected.push("UnexpectedEof");
+        eventually("it is told", || {
+            let errors = Client::get(server.address(), "/errors").text();
+            errors.starts_with(&format!("[{}]", expected.join(", ")))
+        });
+    }
+    is_well(&server);
+    server.is_back_at(base);
+}
+
+/// The time that a request may wait for a worker says nothing about how fast it is sent.
+#[test]
+fn who_sends_slowly_has_the_time_that_bodies_have() {
+    let server = server();
+    let mut client = server.connect();
+    client.send(post("/read", 2) + "x");
+    assert!(client.stays_silent_for(Duration::from_millis(400)));
+    client.send("y");
+    assert_eq!(client.response().text(), "2");
+}
+
+/// Nor does it afterwards, about what is left of the body.
+#[test]
+fn what_nobody_reads_may_come_slowly_too() {
+    let server = server();
+    let mut client = server.connect();
+    client.send(post("/sip", 4) + "abc");
+    assert_eq!(client.response().text(), "abc");
+    assert!(client.stays_silent_for(Duration::from_millis(400)));
+    client.send("dGET /hello HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.response().text(), "hello");
+}
+
+/// One that says that it is done has said everything, however long it takes to read.
+#[test]
+fn a_half_closed_client_has_all_of_its_body_read() {
+    let server = server();
+    for _ in 0..20 {
+        let mut client = server.connect();
+        client.send(post("/read", MEBIBYTE));
+        client.send(vec![b'x'; MEBIBYTE]);
+        client.end();
+        let response = client.response();
+        assert_eq!((response.status, response.text().as_str()), (200, "1048576"));
+        client.is_closed();
+    }
+    is_well(&server);
+}
+
+#[test]
 fn what_a_handler_does_not_read_of_a_body_is_nobodys() {
     let server = server();
     let base = server.base();
@@ -303,6 +391,24 @@ fn what_a_handler_does_not_read_of_a_body_is_nobodys() {
         client.send(request);
         assert!(client.response().status == 200);
     }
+    is_well(&server);
+    server.is_back_at(base);
+}
+
+#[test]
+fn a_deadline_holds_while_a_body_is_read() {
+    let server = server();
+    let base = server.base();
+    let mut client = server.connect();
+    client.send(post("/hurried", 1_000) + "x");
+    let response = client.response();
+    assert_eq!(response.status, 504, "{}", response.head);
+    eventually("the handler gave up", || server.metric("myriapod_queue_out") == 0.0);
+    // The rest of the body is read over.
+    assert!(!response.ends_connection());
+    client.send("y".repeat(999) + "GET /works HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.response().text(), "works");
+    drop(client);
     is_well(&server);
     server.is_back_at(base);
 }

@@ -5,6 +5,7 @@
 pub mod buffer;
 pub mod clock;
 pub mod crew;
+pub mod guarded;
 pub mod pool;
 pub mod short;
 pub mod sleeper;

@@ -14,7 +14,6 @@ mod query;
 pub mod route;
 mod ticket;
 
-use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 
 pub use answer::IntoResponse;
@@ -24,6 +23,7 @@ pub use notes::{Notes, State};
 pub use problem::Problem;
 pub use ticket::{Cancel, Ticket};
 
+use crate::base::guarded::guarded;
 use crate::config::Dispatch;
 use crate::gateway::handler::files::Files;
 use crate::gateway::handler::{BodyPlan, Handler, Place};
@@ -143,11 +143,11 @@ impl Gateway {
     pub fn decide<'g: 'r, 'r>(&'g self, exchange: &mut Exchange<'r>) -> Decision<'g> {
         // A handler is shared by all requests and must stand a panic of one of them: what it keeps is its
         // own to guard, as with any value behind a lock.
-        panic::catch_unwind(AssertUnwindSafe(|| match self.chain.is_empty() {
+        guarded(|| match self.chain.is_empty() {
             true => self.choose(exchange),
             false => self.choose_behind_chain(exchange),
-        }))
-        .unwrap_or_else(|_| {
+        })
+        .unwrap_or_else(|| {
             let mut response = Response::plain(Status::INTERNAL_SERVER_ERROR);
             self.finish(exchange.notes(), &mut response);
             Decision::Panicked(response)
@@ -168,7 +168,7 @@ impl Gateway {
     pub fn finish(&self, notes: &Notes, response: &mut Response) {
         if notes.entered() > 0 {
             // What is answered stands, even if a middleware panics here and others do not see the answer.
-            let _ = panic::catch_unwind(AssertUnwindSafe(|| self.chain.leave(notes, response)));
+            let _ = guarded(|| self.chain.leave(notes, response));
         }
     }
 

@@ -49,6 +49,12 @@ impl Ticket {
         self.0.load(Ordering::Relaxed) & (CANCELLED | LEAVING) != 0
     }
 
+    /// Whether it is certain that nobody wants the answer: a client that leaves may listen still.
+    #[must_use]
+    pub fn is_given_up(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & CANCELLED != 0
+    }
+
     /// As new, for the next exchange. Only who holds it alone may.
     pub fn renew(&self) {
         self.0.store(WAITING, Ordering::Release);
@@ -102,7 +108,7 @@ mod tests {
     fn a_client_that_leaves_may_listen_still() {
         let ticket = Ticket::default();
         ticket.client_leaves();
-        assert!(ticket.is_cancelled() && ticket.begin());
+        assert!(ticket.is_cancelled() && !ticket.is_given_up() && ticket.begin());
         ticket.renew();
         ticket.client_leaves();
         assert!(ticket.withdraw() && !ticket.begin());

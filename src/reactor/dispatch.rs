@@ -7,8 +7,10 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use crate::base::guarded::guarded;
 use crate::base::pool::Pool;
 use crate::gateway::handler::Place;
+use crate::http::Source;
 use crate::observe::Tally;
 use crate::worker::delay::Delay;
 use crate::worker::pipe::Pipe;
@@ -66,6 +68,11 @@ impl Refusal {
 
 const _: () = assert!(Refusal::NoBuffer as usize + 1 == Refusal::LABELS.len());
 
+/// Drops a body here. What that does is its author's business, but it must not take the reactor down.
+pub(super) fn drop_guarded(source: Source) {
+    let _ = guarded(|| drop(source));
+}
+
 /// See the module.
 ///
 /// Invariant: out <= out_max; `out` jobs are in the lane, at workers or on the desk.
@@ -105,11 +112,11 @@ impl Dispatch {
     /// Takes back what was lent.
     pub(super) fn give_back(&mut self, mut job: Box<Job>) {
         let is_of_worker = job.route.as_ref().is_some_and(|route| route.place() == Place::Worker);
-        if is_of_worker
-            && let Some(source) = job.take_source()
-            && let Some(hatch) = &self.means.hatch
-        {
-            hatch.discard(source);
+        if let Some(source) = job.take_source() {
+            match self.means.hatch.as_ref().filter(|_| is_of_worker) {
+                Some(hatch) => hatch.discard(source),
+                None => drop_guarded(source),
+            }
         }
         job.wipe();
         self.jobs.give_back(job);

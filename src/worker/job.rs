@@ -5,11 +5,11 @@
 //! resolve.
 
 use std::fmt;
-use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 
 use crate::base::buffer::ReadBuffer;
 use crate::base::clock::Deadline;
+use crate::base::guarded::guarded;
 use crate::gateway::handler::BodyPlan;
 use crate::gateway::route::{Params, Priority, Route};
 use crate::gateway::{Exchange, Incoming, Notes, Ticket};
@@ -230,15 +230,4 @@ fn pull(mut source: Source) -> Errand {
         last => Errand::Pulled(last, None),
     });
     pulled.unwrap_or(Errand::Pulled(Piece::Broken, None))
-}
-
-/// Calls what others wrote. `None`: it panicked.
-pub(super) fn guarded<T>(call: impl FnOnce() -> T) -> Option<T> {
-    let outcome = panic::catch_unwind(AssertUnwindSafe(call));
-    outcome
-        .map_err(|payload| {
-            // What was thrown may throw when it is dropped; then it is left alone.
-            let _ = panic::catch_unwind(AssertUnwindSafe(|| drop(payload))).map_err(std::mem::forget);
-        })
-        .ok()
 }

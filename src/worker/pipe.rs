@@ -20,6 +20,10 @@ use crate::worker::job::ReplyTo;
 /// Pieces under way at once; each is at most a read's worth.
 const PIECES_MAX: usize = 8;
 
+/// How long after its deadline a reader waits to be told of it: the reactor's 504 comes before whatever a
+/// handler would make of a body that is not whole.
+const GRACE_NS: u64 = 100_000_000;
+
 const COMING: u8 = 0;
 const WHOLE: u8 = 1;
 const BROKEN: u8 = 2;
@@ -153,22 +157,31 @@ impl PipeReader<'_> {
             match end {
                 COMING => self.sleep()?,
                 WHOLE => return Ok(Vec::new()),
-                _ => return Err(io::ErrorKind::UnexpectedEof.into()),
+                _ => return Err(self.broken()),
             }
         }
     }
 
-    fn sleep(&self) -> io::Result<()> {
-        if self.ticket.is_cancelled() {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+    /// Why there will be no more.
+    fn broken(&self) -> io::Error {
+        match self.deadline.remaining() {
+            Duration::ZERO => io::ErrorKind::TimedOut.into(),
+            _ => io::ErrorKind::UnexpectedEof.into(),
         }
-        let remaining = self.deadline.remaining();
-        if remaining == Duration::ZERO {
-            return Err(io::ErrorKind::TimedOut.into());
+    }
+
+    fn sleep(&self) -> io::Result<()> {
+        // Not for one who leaves: who has sent everything may say so before it is read.
+        if self.ticket.is_given_up() {
+            return Err(self.broken());
+        }
+        let patience = Deadline::at_ns(self.deadline.ns().saturating_add(GRACE_NS)).remaining();
+        if patience == Duration::ZERO {
+            return Err(self.broken());
         }
         self.pipe.sleeper.announce();
         if self.pipe.pieces.is_empty() && self.pipe.end.load(Ordering::Acquire) == COMING {
-            thread::park_timeout(remaining);
+            thread::park_timeout(patience);
         }
         self.pipe.sleeper.rise();
         Ok(())

@@ -10,8 +10,8 @@ use std::time::Duration;
 use std::{io, iter};
 
 use crate::base::clock::monotonic_ns;
+use crate::base::guarded::guarded;
 use crate::observe::log::{Level, Log};
-use crate::worker::job::guarded;
 use crate::worker::post::AtHand;
 use crate::worker::{Post, Workshop, perform};
 

@@ -9,15 +9,16 @@ use super::busy::Busy;
 use super::serve::tell_of_panic;
 use super::{Client, Life};
 use crate::base::clock::{Deadline, Tick};
+use crate::base::guarded::guarded;
 use crate::gateway::handler::{BodyPlan, Place};
 use crate::gateway::route::{Params, Route};
 use crate::http::{Body, Framing, Method, Piece, Request, Response, Status};
 use crate::reactor::access::Sent;
-use crate::reactor::dispatch::Refusal;
+use crate::reactor::dispatch::{Refusal, drop_guarded};
 use crate::reactor::pending::Stage;
 use crate::reactor::stream::Stream;
 use crate::reactor::turn::{CloseReason, Step, Turn};
-use crate::worker::{Errand, Job, ReplyTo};
+use crate::worker::{Errand, Job, ReplyTo, RequestName};
 
 /// Where a deferred exchange stands after a step.
 #[derive(PartialEq, Eq)]
@@ -77,6 +78,9 @@ impl<S: Stream> Client<S> {
         pending.began_ns = turn.clock.now_ns();
         self.keep_note(busy, turn);
         let Some(mut job) = turn.dispatch.lend() else {
+            if let Body::Source(source) = response.body {
+                drop_guarded(source);
+            }
             // The handler's answer has left the middleware; this one has not.
             busy.pending.notes.copy_from(turn.notes);
             busy.input.consume(head_len);
@@ -196,18 +200,16 @@ impl<S: Stream> Client<S> {
     }
 
     fn wait_for_answer(&mut self, busy: &mut Busy) -> Stand {
-        // Before the end of its request there are bytes, and who reads them is not to give up.
-        if self.readiness.is_ending()
-            && (busy.pending.pipe.is_none() || busy.machine.has_whole_request())
-            && let Some(ticket) = &busy.pending.ticket
-        {
-            ticket.client_leaves();
-        }
         // A body that is read as it comes goes on coming while its handler runs. Room for it is looked for
         // first: what the machine has told of once must be taken, or it would tell of it twice, and take
         // what lies behind for another request.
         let pending = &mut busy.pending;
         let Some(pipe) = pending.pipe.as_ref().filter(|_| !busy.machine.has_whole_request()) else {
+            if self.readiness.is_ending()
+                && let Some(ticket) = &pending.ticket
+            {
+                ticket.client_leaves();
+            }
             return Stand::Waits;
         };
         pending.is_stalled = !pipe.has_room();
@@ -246,13 +248,13 @@ impl<S: Stream> Client<S> {
         if let Some(pipe) = busy.pending.pipe.take() {
             pipe.close(false);
         }
+        let response = self.measured(response, busy, turn);
         let keep = busy.pending.keep && !turn.draining;
         let status = response.status;
         let method = busy.pending.method.unwrap_or(Method::Unknown);
         turn.tally.answers.add(method as usize, status.code(), 1);
         busy.pending.status = Some(status);
         if let Body::Source(source) = response.body {
-            busy.pending.announced = source.0.len();
             busy.machine.forgo_body(keep);
             let has_body = busy.machine.begin(
                 status,
@@ -273,6 +275,23 @@ impl<S: Stream> Client<S> {
             busy.pending.sent = busy.machine.respond(response, keep, turn.stamp, &mut busy.output);
         }
         self.conclude(busy, turn);
+    }
+
+    /// Asks a body how long it will be. One that panics over it was its handler's answer, so that is 500.
+    fn measured(&self, response: Response, busy: &mut Busy, turn: &Turn<'_>) -> Response {
+        let Body::Source(source) = &response.body else { return response };
+        if let Some(announced) = guarded(|| source.0.len()) {
+            busy.pending.announced = announced;
+            return response;
+        }
+        let to = self.reply_to(busy, turn);
+        if let (Some(job), Body::Source(source)) = (&mut busy.pending.job, response.body) {
+            let id = RequestName { given: busy.pending.notes.request_id(), to };
+            tell_of_panic(&job.request(), id, turn.tally, turn.log);
+            // Goes with the job to where it is dropped.
+            job.errand = Errand::Pull(source);
+        }
+        Response::plain(Status::INTERNAL_SERVER_ERROR)
     }
 
     fn conclude(&mut self, busy: &mut Busy, turn: &mut Turn<'_>) {
