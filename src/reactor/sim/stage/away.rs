@@ -510,3 +510,21 @@ fn a_request_that_is_found_behind_a_reset() {
     }
     assert!(stage.floor.is_empty());
 }
+
+/// A source was asked for a piece that nobody would get, and may have waited for it.
+#[test]
+fn the_next_piece_is_not_made_for_a_client_that_is_gone() {
+    let mut stage = stage(8);
+    let wire = stage.connect(b"GET /flow HTTP/1.1\r\nHost: a\r\n\r\n");
+    stage.turn(0);
+    stage.bring(stage.take());
+    stage.turn(0);
+    wire.borrow_mut().break_off();
+    stage.turn(0);
+    let mut pull = stage.take();
+    pull.run_away();
+    assert!(matches!(pull.errand, Errand::Unrun));
+    stage.bring(pull);
+    stage.turn(0);
+    assert!(stage.floor.is_empty());
+}
