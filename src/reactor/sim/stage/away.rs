@@ -8,6 +8,7 @@ use crate::config::{Dispatch, Limits};
 use crate::gateway::handler::{BodyPlan, Echo, Place, Plaintext};
 use crate::gateway::route::Terms;
 use crate::gateway::{Exchange, Gateway, IntoResponse};
+use crate::http::{BodySource, Piece, Response, Status};
 use crate::reactor::sim::wire::Wire;
 use crate::reactor::sim::world::{Kind, back, get, post, throw};
 use crate::reactor::{CloseReason, Dispatching, Refusal};
@@ -527,4 +528,35 @@ fn the_next_piece_is_not_made_for_a_client_that_is_gone() {
     stage.bring(pull);
     stage.turn(0);
     assert!(stage.floor.is_empty());
+}
+
+struct Crumbs(u32);
+
+impl BodySource for Crumbs {
+    fn next(&mut self) -> Piece {
+        match self.0.checked_sub(1) {
+            Some(left) => {
+                self.0 = left;
+                Piece::Bytes(b"x".to_vec())
+            }
+            None => Piece::End,
+        }
+    }
+}
+
+/// A connection made pieces until it had its share of bytes, while everybody else waited.
+#[test]
+fn an_answer_of_many_small_pieces_takes_turns() {
+    let crumbs = |_: &mut Exchange| Response::stream(Status::OK, "text/plain", Crumbs(1_000));
+    let gateway = get(Gateway::new().with("/", Plaintext), "/crumbs", Terms::default(), crumbs);
+    let mut stage = Stage::manned(gateway, calm_limits(), dispatching(8));
+    let wire = stage.connect(b"GET /crumbs HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut turns = 0;
+    while !heard(&wire).ends_with("0\r\n\r\n") {
+        let other = stage.connect(GET);
+        stage.turn(0);
+        assert_eq!(answers(&other), 1);
+        turns += 1;
+    }
+    assert!((10..50).contains(&turns), "{turns}");
 }
