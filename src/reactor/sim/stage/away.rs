@@ -33,6 +33,8 @@ fn gateway(dispatch: Dispatch) -> Gateway {
     let gateway = get(gateway, "/work", AWAY, |_: &mut Exchange| "worked");
     let gateway = get(gateway, "/panics", AWAY, throw);
     let gateway = get(gateway, "/flow", AWAY, |_: &mut Exchange| Kind::Flow.answer(true));
+    let gateway = get(gateway, "/sized", AWAY, |_: &mut Exchange| Kind::Sized.answer(false));
+    let gateway = get(gateway, "/nothing", AWAY, |_: &mut Exchange| Kind::Nothing.answer(false));
     let gateway = get(gateway, "/flow/here", Terms::default(), |_: &mut Exchange| Kind::Flow.answer(false));
     let gateway = post(gateway, "/early", STREAM, |_: &mut Exchange| Kind::Flow.answer(true));
     post(gateway, "/stream", STREAM, back)
@@ -559,4 +561,20 @@ fn an_answer_of_many_small_pieces_takes_turns() {
         turns += 1;
     }
     assert!((10..50).contains(&turns), "{turns}");
+}
+
+/// The source was asked for its end too, and when that was overdue, whoever waited behind was cut off.
+#[test]
+fn an_answer_ends_with_the_last_byte_that_was_announced() {
+    let mut stage = stage(8);
+    for (path, jobs) in [("/sized", 4), ("/nothing", 1)] {
+        let wire =
+            stage.connect(&[format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes(), GET].concat());
+        stage.turn(0);
+        for _ in 0..jobs {
+            stage.bring(stage.take());
+            stage.turn(0);
+        }
+        assert_eq!((statuses(&wire), stage.floor.out()), (vec![200, 200], 0));
+    }
 }
