@@ -168,6 +168,10 @@ impl Scene {
         let under_way = self.hands.as_ref().map_or(0, |hands| hands.shop.under_way() + hands.held());
         assert_eq!(self.floor.out() as usize, under_way, "permits, and jobs under way");
         assert_eq!(self.floor.tally.late_answers.value(), self.late, "late answers");
+        for job in self.hands.iter().flat_map(Hands::jobs) {
+            let is_wanted = self.floor.is_awaited(job.to);
+            assert!(is_wanted || job.ticket.is_cancelled(), "{} works for nobody and is not told", job.to);
+        }
     }
 
     /// As [`Reactor::gather_inbox`](super::Reactor) does it; some mail comes with the next turn.

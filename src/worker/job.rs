@@ -153,7 +153,11 @@ impl Job {
         self.errand = match std::mem::take(&mut self.errand) {
             Errand::Call if self.ticket.begin() => self.call(),
             Errand::Call => Errand::Unrun,
-            Errand::Pull(source) => pull(source),
+            Errand::Pull(source) if self.ticket.begin() => pull(source),
+            Errand::Pull(source) => {
+                guarded(|| drop(source));
+                Errand::Unrun
+            }
             done => done,
         };
         let has_body = self.has_body();

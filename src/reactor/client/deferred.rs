@@ -269,6 +269,7 @@ impl<S: Stream> Client<S> {
             }
             if has_body {
                 busy.pending.stage = Stage::Sending;
+                self.end_if_whole(busy, turn);
                 return;
             }
         } else {
@@ -347,15 +348,28 @@ impl<S: Stream> Client<S> {
             Piece::Bytes(bytes) if is_right(busy.pending.sent + bytes.len() as u64) => {
                 busy.pending.sent += bytes.len() as u64;
                 busy.machine.more_owned(bytes, &mut busy.output);
+                self.end_if_whole(busy, turn);
                 Stand::Moved
             }
-            Piece::End if busy.pending.announced.is_none_or(|announced| announced == busy.pending.sent) => {
-                busy.machine.finish(&mut busy.output);
-                self.conclude(busy, turn);
+            Piece::End if busy.pending.announced.is_none() => {
+                self.end(busy, turn);
                 Stand::Moved
             }
             Piece::Bytes(_) | Piece::End | Piece::Broken => Stand::Broken,
         }
+    }
+
+    /// What was announced is the answer, and the client has it. To ask the source for its end too would cost
+    /// a worker's time, and an answer that is whole could still be overdue.
+    fn end_if_whole(&mut self, busy: &mut Busy, turn: &mut Turn<'_>) {
+        if busy.pending.announced == Some(busy.pending.sent) {
+            self.end(busy, turn);
+        }
+    }
+
+    fn end(&mut self, busy: &mut Busy, turn: &mut Turn<'_>) {
+        busy.machine.finish(&mut busy.output);
+        self.conclude(busy, turn);
     }
 
     /// Tells the client at once that its request is not going to be served.

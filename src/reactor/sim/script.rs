@@ -70,7 +70,7 @@ impl Script {
         let mut script = Script::default();
         for _ in 0..dice.size(1, 12) {
             let known = script.expected.len();
-            match world.is_manned && dice.one_in(2) {
+            match world.is_manned && !dice.one_in(3) {
                 true => script.errand(dice, is_small, world),
                 false => script.request(dice, is_small),
             }
