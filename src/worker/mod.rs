@@ -90,6 +90,12 @@ impl Workshop {
         lanes.filter_map(|lane| self.lanes[lane].take(ordinary_first)).next().map(|job| (job, true))
     }
 
+    /// A body that is to be dropped. Asked for with every job, and most often there is none: to look is
+    /// cheaper than to try.
+    fn next_discarded(&self) -> Option<Source> {
+        if self.discarded.is_empty() { None } else { self.discarded.pop() }
+    }
+
     /// Brings a job back to where it came from. Returns whether its reactor had to be woken.
     pub fn deliver(&self, job: Box<Job>) -> bool {
         self.desks[job.to.reactor as usize].complete(job)

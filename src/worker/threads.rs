@@ -126,7 +126,9 @@ fn start_one(shop: &Arc<Workshop>, number: u32, alive: mpsc::Sender<()>) -> io::
     Ok(())
 }
 
-/// What a worker does: take a job, do it, bring it back; sleep when there is none.
+/// What a worker does: take a job, do it, bring it back; sleep when there is none. Bodies that nobody wants
+/// are dropped before the next job is taken: where there is always one more, they would never be, and they
+/// may hold files open.
 fn work(shop: &Workshop, number: u32) {
     let mut member = shop.crew.join(number);
     let post = &shop.posts[number as usize];
@@ -140,13 +142,17 @@ fn work(shop: &Workshop, number: u32) {
         turn = turn.wrapping_add(1);
         // Asked before the lanes are looked through: what was handed in before the end was said is found.
         let is_last_look = shop.is_stopping();
+        while let Some(source) = shop.next_discarded() {
+            // It may take its time: whoever searches meanwhile is somebody else.
+            member.found(|| shop.has_work());
+            guarded(|| drop(source));
+            now_ns = None;
+        }
         if let Some((mut job, was_stolen)) = shop.take(home, turn) {
             member.found(|| shop.has_work());
             tally.steals.add(u64::from(was_stolen));
             now_ns = Some(perform(shop, &mut job, post, now_ns.unwrap_or_else(monotonic_ns)));
             tally.wakes.add(u64::from(shop.deliver(job)));
-        } else if let Some(source) = shop.discarded.pop() {
-            guarded(|| drop(source));
         } else if is_last_look {
             break;
         } else {
@@ -222,4 +228,120 @@ pub fn is_stuck(job: &AtHand, now_ns: u64) -> bool {
         due_ns => due_ns.max(job.began_ns) + STUCK_BEHIND_DEADLINE_NS,
     };
     now_ns >= due_ns
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+    use std::sync::{Mutex, OnceLock};
+
+    use super::*;
+    use crate::http::{BodySource, Piece, Source};
+    use crate::worker::{Hatch, Job, ReplyDesk, ReplyTo};
+
+    /// A body of which only the end is of interest.
+    struct Dropped<F: FnMut() + Send>(F);
+
+    impl<F: FnMut() + Send + 'static> BodySource for Dropped<F> {
+        fn next(&mut self) -> Piece {
+            Piece::End
+        }
+    }
+
+    impl<F: FnMut() + Send> Drop for Dropped<F> {
+        fn drop(&mut self) {
+            self.0();
+        }
+    }
+
+    fn body(dropped: impl FnMut() + Send + 'static) -> Source {
+        Source(Box::new(Dropped(dropped)))
+    }
+
+    fn job() -> Box<Job> {
+        Box::new(Job::with_size(64))
+    }
+
+    fn shop_of(desk: Arc<dyn ReplyDesk>, posts: usize) -> Arc<Workshop> {
+        let tallies: Vec<_> = (0..posts).map(|_| Arc::default()).collect();
+        Arc::new(Workshop::new(vec![desk], 4, &tallies))
+    }
+
+    fn start(shop: &Arc<Workshop>, workers: u32) -> Workers {
+        let staff = Staff { workers, substitutes: 0 };
+        Workers::start(shop, staff, &Arc::default(), &Log::silent()).expect("threads")
+    }
+
+    /// Hands every job in again, so that there is always one more, until the body was dropped.
+    struct Treadmill {
+        hatch: OnceLock<Hatch>,
+        is_dropped: Arc<AtomicBool>,
+        rounds: AtomicU32,
+        is_over: mpsc::SyncSender<bool>,
+    }
+
+    const ROUNDS_MAX: u32 = 1_000;
+
+    impl ReplyDesk for Treadmill {
+        fn complete(&self, job: Box<Job>) -> bool {
+            let is_dropped = self.is_dropped.load(Ordering::Relaxed);
+            if is_dropped || self.rounds.fetch_add(1, Ordering::Relaxed) == ROUNDS_MAX {
+                let _ = self.is_over.send(is_dropped);
+            } else if let Some(hatch) = self.hatch.get() {
+                assert!(hatch.push(job).is_ok(), "it has just left");
+            }
+            false
+        }
+
+        fn room(&self, _: ReplyTo) {}
+    }
+
+    #[test]
+    fn bodies_that_nobody_wants_are_dropped_beside_a_queue_that_never_empties() {
+        let (is_over, over) = mpsc::sync_channel(1);
+        let is_dropped = Arc::new(AtomicBool::new(false));
+        let desk = Arc::new(Treadmill {
+            hatch: OnceLock::new(),
+            is_dropped: Arc::clone(&is_dropped),
+            rounds: AtomicU32::new(0),
+            is_over,
+        });
+        let shop = shop_of(Arc::clone(&desk) as Arc<dyn ReplyDesk>, 1);
+        let hatch = desk.hatch.get_or_init(|| Hatch::new(&shop, 0));
+        assert!(hatch.push(job()).is_ok());
+        hatch.discard(body(move || is_dropped.store(true, Ordering::Relaxed)));
+        let _workers = start(&shop, 1);
+        assert_eq!(over.recv(), Ok(true), "there was always a job that came first");
+    }
+
+    /// Says that a job came back.
+    struct Bell(Mutex<mpsc::Sender<()>>);
+
+    impl ReplyDesk for Bell {
+        fn complete(&self, _: Box<Job>) -> bool {
+            self.0.lock().is_ok_and(|bell| bell.send(()).is_err())
+        }
+
+        fn room(&self, _: ReplyTo) {}
+    }
+
+    #[test]
+    fn who_drops_a_body_is_not_taken_for_one_that_looks_for_jobs() {
+        let ((bell, came), (tell, told)) = (mpsc::channel(), mpsc::channel());
+        let shop = shop_of(Arc::new(Bell(bell.into())), 2);
+        let _workers = start(&shop, 2);
+        while shop.posts.iter().any(|post| post.tally().rests.value() == 0) {
+            thread::yield_now();
+        }
+        let (begin, begun) = mpsc::channel();
+        let hatch = Hatch::new(&shop, 0);
+        hatch.discard(body(move || {
+            let _ = begin.send(());
+            let _ = tell.send(came.recv_timeout(Duration::from_secs(10)));
+        }));
+        assert_eq!(begun.recv(), Ok(()));
+        assert!(hatch.push(job()).is_ok());
+        hatch.wake();
+        assert_eq!(told.recv(), Ok(Ok(())), "the other one slept over the job");
+    }
 }
