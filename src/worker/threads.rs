@@ -70,12 +70,12 @@ impl Workers {
         let (alive, ended) = mpsc::channel();
         let mut workers = Workers { shop: Arc::clone(shop), warden: None, ended };
         for number in 0..staff.workers {
-            start_one(shop, number, alive.clone())?;
+            start_one(shop, number, number, alive.clone())?;
         }
         let warden = Warden {
             shop: Arc::clone(shop),
             log: log.clone(),
-            next: staff.workers,
+            homes: (0..staff.workers).collect(),
             posts: staff.posts(),
             alive,
             told: Vec::new(),
@@ -117,10 +117,12 @@ impl Drop for Workers {
     }
 }
 
-fn start_one(shop: &Arc<Workshop>, number: u32, alive: mpsc::Sender<()>) -> io::Result<()> {
+/// Starts the worker of that number; `home` is the number of the lane it looks into first, if there are so
+/// many.
+fn start_one(shop: &Arc<Workshop>, number: u32, home: u32, alive: mpsc::Sender<()>) -> io::Result<()> {
     let shop = Arc::clone(shop);
     thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
-        work(&shop, number);
+        work(&shop, number, home);
         drop(alive);
     })?;
     Ok(())
@@ -129,11 +131,11 @@ fn start_one(shop: &Arc<Workshop>, number: u32, alive: mpsc::Sender<()>) -> io::
 /// What a worker does: take a job, do it, bring it back; sleep when there is none. Bodies that nobody wants
 /// are dropped before the next job is taken: where there is always one more, they would never be, and they
 /// may hold files open.
-fn work(shop: &Workshop, number: u32) {
+fn work(shop: &Workshop, number: u32, home: u32) {
     let mut member = shop.crew.join(number);
     let post = &shop.posts[number as usize];
     let tally = post.tally();
-    let home = number as usize % shop.lanes.len();
+    let home = home as usize % shop.lanes.len();
     let mut turn = number as usize;
     // The end of one job is the begin of the next, if that was there already.
     let mut now_ns = None;
@@ -168,8 +170,8 @@ fn work(shop: &Workshop, number: u32) {
 struct Warden {
     shop: Arc<Workshop>,
     log: Log,
-    /// The next post to be manned.
-    next: u32,
+    /// Which lane is home to each post that is manned: to a substitute, that of whom it stands in for.
+    homes: Vec<u32>,
     posts: u32,
     alive: mpsc::Sender<()>,
     /// The jobs that were told to be stuck, by post and begin.
@@ -202,7 +204,7 @@ impl Warden {
     fn tell(&mut self, number: usize, job: &AtHand, now_ns: u64) {
         let seconds = (now_ns - job.began_ns) as f64 / 1e9;
         let what = &job.what;
-        let remedy = match self.substitute() {
+        let remedy = match self.substitute(number) {
             true => "a substitute takes its place",
             false => "there is no substitute left",
         };
@@ -213,9 +215,10 @@ impl Warden {
         );
     }
 
-    fn substitute(&mut self) -> bool {
-        let is_there = self.next < self.posts && start_one(&self.shop, self.next, self.alive.clone()).is_ok();
-        self.next += u32::from(is_there);
+    fn substitute(&mut self, stuck: usize) -> bool {
+        let (number, home) = (self.homes.len() as u32, self.homes[stuck]);
+        let is_there = number < self.posts && start_one(&self.shop, number, home, self.alive.clone()).is_ok();
+        self.homes.extend(is_there.then_some(home));
         is_there
     }
 }
