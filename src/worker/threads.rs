@@ -111,7 +111,7 @@ impl Workers {
 
 impl Drop for Workers {
     fn drop(&mut self) {
-        if self.warden.is_some() {
+        if !self.shop.is_stopping() {
             self.end();
         }
     }
@@ -346,5 +346,15 @@ mod tests {
         assert!(hatch.push(job()).is_ok());
         hatch.wake();
         assert_eq!(told.recv(), Ok(Ok(())), "the other one slept over the job");
+    }
+
+    #[test]
+    fn workers_end_too_when_not_all_of_them_could_be_started() {
+        let shop = shop_of(Arc::new(Bell(mpsc::channel().0.into())), 1);
+        let (alive, ended) = mpsc::channel();
+        start_one(&shop, 0, 0, alive).expect("a thread");
+        drop(Workers { shop: Arc::clone(&shop), warden: None, ended });
+        assert!(shop.is_stopping());
+        assert_eq!(shop.posts[0].tally().manned.value(), 0);
     }
 }
