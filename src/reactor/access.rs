@@ -209,11 +209,20 @@ mod tests {
         }
     }
 
+    struct Breaks(bool);
+
+    impl BodySource for Breaks {
+        fn next(&mut self) -> Piece {
+            if std::mem::replace(&mut self.0, true) { Piece::Broken } else { Piece::Bytes(b"piece".to_vec()) }
+        }
+    }
+
     fn gateway() -> Gateway {
         let both = MethodSet::of(&[Method::Get, Method::Post]);
         let inline = Box::new(|_: &mut Exchange| "inline");
         let length = Box::new(|exchange: &mut Exchange| exchange.body().len().to_string());
         let source = Box::new(|_: &mut Exchange| Response::stream(Status::OK, "text/plain", Once(false)));
+        let broken = Box::new(|_: &mut Exchange| Response::stream(Status::OK, "text/plain", Breaks(false)));
         let away = Terms { place: Some(Place::Worker), body: Some(BodyPlan::Ignore), ..Terms::default() };
         Gateway::new()
             .with_middleware(RequestId::with_seed(1))
@@ -223,6 +232,8 @@ mod tests {
             .with_route(both, "/source", source, Terms::default())
             .with_route(both, "/away", inline, away)
             .with_route(both, "/echo-away", Box::new(Echo), away)
+            .with_route(both, "/broken", broken.clone(), Terms::default())
+            .with_route(both, "/broken-away", broken, away)
             .with("/echo", Echo)
     }
 
@@ -327,6 +338,15 @@ mod tests {
         let lines = logged("echo", Some(&shop()), &[&echo, &request("GET /inline", 2, "\r\n")]);
         let ids: Vec<_> = lines.iter().map(|line| &*line.2).collect();
         assert_eq!(ids, ["id-2", "id-1"]);
+    }
+
+    #[test]
+    fn an_answer_that_breaks_off_is_logged() {
+        for path in ["/broken", "/broken-away"] {
+            let lines = logged("broken", Some(&shop()), &[&request(&format!("GET {path}"), 1, "\r\n")]);
+            assert_eq!(lines.len(), 1, "{path}: {lines:?}");
+            assert_eq!((lines[0].0, &*lines[0].2), (200, "id-1"));
+        }
     }
 
     #[test]

@@ -380,9 +380,8 @@ impl<S: Stream> Floor<S> {
 
     fn close(&mut self, key: Key<Client<S>>, reason: CloseReason) {
         let Some(mut client) = self.clients.remove(key) else { return };
-        if let Some(busy) = client.dismantle(&mut self.dispatch) {
-            self.pool.give_back(busy);
-        }
+        let (mut turn, _) = self.turn(key);
+        client.dismantle(&mut turn);
         if client.readiness.is_armed() {
             self.wheel.disarm(key.index());
         }

@@ -13,8 +13,9 @@ use std::sync::Arc;
 use crate::base::clock::Tick;
 use crate::gateway::{Notes, Ticket};
 use crate::http::{Method, Status};
-use crate::reactor::access::AccessNote;
+use crate::reactor::access::{AccessNote, Sent};
 use crate::reactor::dispatch::Dispatch;
+use crate::reactor::turn::Turn;
 use crate::worker::pipe::Pipe;
 use crate::worker::{Errand, Job};
 
@@ -97,18 +98,30 @@ impl Pending {
         [self.due, self.withdraw_at].into_iter().flatten().min_by_key(|moment| moment.since(now))
     }
 
-    /// Ends it, whatever its stage: nobody wants an answer any more.
-    pub(super) fn abandon(&mut self, dispatch: &mut Dispatch) {
+    /// Ends it, whatever its stage: nobody wants an answer any more. One that had begun is told of all the
+    /// same, as far as it came.
+    pub(super) fn abandon(&mut self, turn: &mut Turn<'_>) {
         if !self.is_open() {
             return;
         }
+        self.account(turn);
         if let Some(ticket) = self.ticket.take() {
             ticket.cancel();
         }
         if let Some(pipe) = self.pipe.take() {
             pipe.close(false);
         }
-        self.close(dispatch);
+        self.close(turn.dispatch);
+    }
+
+    /// Writes down what was answered, if anything was.
+    pub(super) fn account(&self, turn: &mut Turn<'_>) {
+        let Some(status) = self.status else { return };
+        turn.tally.latency.record(turn.clock.precise_ns().saturating_sub(self.began_ns), 1);
+        if let Some(access) = &mut turn.access {
+            let sent = Sent { status, body_bytes: self.sent };
+            access.write_note(&self.note, sent, self.began_ns, turn.clock, turn.stamp);
+        }
     }
 
     /// Ends it: it is answered.

@@ -5,9 +5,9 @@ use crate::base::clock::Tick;
 use crate::base::write_queue::WriteQueue;
 use crate::config::Limits;
 use crate::proto::h1::Machine;
-use crate::reactor::dispatch::Dispatch;
 use crate::reactor::pending::Pending;
 use crate::reactor::reflection::Reflection;
+use crate::reactor::turn::Turn;
 
 /// What only a busy connection has. Lent by the reactor's pool.
 pub(in crate::reactor) struct Busy {
@@ -52,8 +52,8 @@ impl Busy {
     }
 
     /// Forgets what one client left, before another gets it.
-    pub(in crate::reactor) fn wipe(&mut self, dispatch: &mut Dispatch) {
-        self.pending.abandon(dispatch);
+    pub(in crate::reactor) fn wipe(&mut self, turn: &mut Turn<'_>) {
+        self.pending.abandon(turn);
         self.input.clear();
         self.output.clear();
         self.reflection.clear();

@@ -13,7 +13,6 @@ use crate::base::guarded::guarded;
 use crate::gateway::handler::{BodyPlan, Place};
 use crate::gateway::route::{Params, Route};
 use crate::http::{Body, Framing, Method, Piece, Request, Response, Status};
-use crate::reactor::access::Sent;
 use crate::reactor::dispatch::{Refusal, drop_guarded};
 use crate::reactor::pending::Stage;
 use crate::reactor::stream::Stream;
@@ -297,13 +296,8 @@ impl<S: Stream> Client<S> {
     }
 
     fn conclude(&mut self, busy: &mut Busy, turn: &mut Turn<'_>) {
-        let pending = &mut busy.pending;
-        turn.tally.latency.record(turn.clock.precise_ns().saturating_sub(pending.began_ns), 1);
-        if let (Some(access), Some(status)) = (&mut turn.access, pending.status) {
-            let sent = Sent { status, body_bytes: pending.sent };
-            access.write_note(&pending.note, sent, pending.began_ns, turn.clock, turn.stamp);
-        }
-        pending.close(turn.dispatch);
+        busy.pending.account(turn);
+        busy.pending.close(turn.dispatch);
     }
 
     /// Asks for the next piece of the answer, where its handler ran.
@@ -478,7 +472,7 @@ impl<S: Stream> Client<S> {
 
     /// The answer broke off. The client sees by the framing that it is not whole.
     pub(super) fn break_off(&mut self, busy: &mut Busy, turn: &mut Turn<'_>) {
-        busy.pending.abandon(turn.dispatch);
+        busy.pending.abandon(turn);
         self.stream.reset_on_close();
         self.life = Life::Ending(CloseReason::Truncated);
     }

@@ -24,7 +24,6 @@ pub(super) use serve::tell_of_panic;
 use crate::base::clock::Tick;
 use crate::config::Limits;
 use crate::proto::{Violation, Wait};
-use crate::reactor::dispatch::Dispatch;
 use crate::reactor::readiness::Readiness;
 use crate::reactor::stream::{Socket, Stream};
 use crate::reactor::turn::{CloseReason, Step, Turn};
@@ -181,10 +180,11 @@ impl<S: Stream> Client<S> {
     }
 
     /// Gives its workplace back, when the connection is taken apart.
-    pub(super) fn dismantle(&mut self, dispatch: &mut Dispatch) -> Option<Box<Busy>> {
-        let mut busy = self.busy.take()?;
-        busy.wipe(dispatch);
-        Some(busy)
+    pub(super) fn dismantle(&mut self, turn: &mut Turn<'_>) {
+        if let Some(mut busy) = self.busy.take() {
+            busy.wipe(turn);
+            turn.pool.give_back(busy);
+        }
     }
 
     /// The one way out of a drive. Gives an idle connection's workplace back, sets the deadline, decides what
@@ -197,7 +197,7 @@ impl<S: Stream> Client<S> {
         let rest = match rest {
             Ok(rest) => rest,
             Err(reason) => {
-                busy.wipe(turn.dispatch);
+                busy.wipe(turn);
                 turn.pool.give_back(busy);
                 return Step::Close(reason);
             }
@@ -221,7 +221,7 @@ impl<S: Stream> Client<S> {
             turn.pool.give_back(busy);
         } else if wait == Wait::Linger {
             // What comes now is thrown away, so nothing needs to be kept for it.
-            busy.wipe(turn.dispatch);
+            busy.wipe(turn);
             turn.pool.give_back(busy);
         } else {
             self.busy = Some(busy);

@@ -180,7 +180,7 @@ impl<S: Stream> Client<S> {
             turn.log.event(Level::Debug, "refused", format_args!("{peer}: {label}, answered {status}"));
         }
         busy.reflection.clear();
-        busy.pending.abandon(turn.dispatch);
+        busy.pending.abandon(turn);
         self.life = Life::Ending(CloseReason::Refused);
     }
 
@@ -196,7 +196,7 @@ impl<S: Stream> Client<S> {
     /// The peer will send no more. What it has sent was answered; what it began to send will never be whole.
     fn end_of_input(&mut self, busy: &mut Busy, turn: &mut Turn<'_>) {
         // A handler that reads the body as it comes is not to wait for the rest until the output is out.
-        busy.pending.abandon(turn.dispatch);
+        busy.pending.abandon(turn);
         let is_clean = busy.machine.is_between_requests() && busy.input.is_empty();
         self.life = Life::Ending(if is_clean { CloseReason::PeerClosed } else { CloseReason::PeerCut });
     }
