@@ -1,7 +1,109 @@
 //! An epoll-level HTTP server for Linux: one pinned reactor thread per core, nothing spent on an idle
 //! connection.
 //!
-//! This page is the map of the code. The README tells how to run it.
+//! This page tells how to build on it, and is the map of the code. The README tells how to run it.
+//!
+//! # Use it as a library
+//!
+//! A server is one expression: [`Server::builder`], what it is told, and [`start`](Builder::start) or
+//! [`run`](Builder::run).
+//!
+//! ```no_run
+//! use std::process::ExitCode;
+//! use myriapod::{Exchange, Server};
+//!
+//! fn greet(exchange: &mut Exchange) -> String {
+//!     format!("Hello, {}!\n", exchange.param("name").unwrap_or("stranger"))
+//! }
+//!
+//! fn main() -> ExitCode {
+//!     Server::builder()
+//!         .listen("127.0.0.1:8080")
+//!         .get("/", |_: &mut Exchange| "Try /greet/you\n")
+//!         .get("/greet/{name}", greet)
+//!         .run()
+//! }
+//! ```
+//!
+//! **A handler** is a function from an [`Exchange`] to anything that [becomes an answer](IntoResponse), a
+//! closure with its argument written out, or a type that implements [`Handler`]. It runs on the reactor,
+//! between the requests of others: for microseconds, and without waiting for anything. One that may block
+//! says so where it is routed, and runs [`on_workers`](Tune::on_workers); [`Tune`] has its deadline, the
+//! limit of its body and its priority as well.
+//!
+//! **Errors** are [`Problem`]s, which clients read as JSON (RFC 9457). Yours become problems by `From`, and
+//! `?` does the rest; so does what the library finds wrong with a body, a query or a path.
+//!
+//! ```
+//! use std::sync::atomic::{AtomicU64, Ordering};
+//! use std::time::Duration;
+//! use myriapod::middleware::RequestId;
+//! use myriapod::{Exchange, Json, Problem, Server, Status, Tune};
+//! use serde::{Deserialize, Serialize};
+//!
+//! #[derive(Deserialize)]
+//! struct Deposit { amount: u64 }
+//! #[derive(Serialize)]
+//! struct Balance { total: u64 }
+//! #[derive(Default)]
+//! struct Account(AtomicU64);
+//!
+//! enum Refused { Nothing }
+//!
+//! impl From<Refused> for Problem {
+//!     fn from(Refused::Nothing: Refused) -> Problem {
+//!         Problem::new(Status::UNPROCESSABLE_CONTENT).detail("a deposit of nothing").with("least", 1)
+//!     }
+//! }
+//!
+//! fn deposit(exchange: &mut Exchange) -> Result<Json<Balance>, Problem> {
+//!     let Deposit { amount } = exchange.json()?;
+//!     if amount == 0 {
+//!         return Err(Refused::Nothing.into());
+//!     }
+//!     let before = exchange.state::<Account>().0.fetch_add(amount, Ordering::Relaxed);
+//!     Ok(Json(Balance { total: before + amount }))
+//! }
+//!
+//! /// Takes its time, and looks now and then whether anybody still waits for it.
+//! fn audit(exchange: &mut Exchange) -> Result<&'static str, Problem> {
+//!     for _page in 0..1_000 {
+//!         if exchange.cancelled() {
+//!             return Err(Status::SERVICE_UNAVAILABLE.into());
+//!         }
+//!     }
+//!     Ok("all is well\n")
+//! }
+//!
+//! let server = Server::builder()
+//!     .listen("127.0.0.1:0")
+//!     .workers(4)
+//!     .middleware(RequestId::new())
+//!     .state(Account::default())
+//!     .health()
+//!     .post("/deposits", deposit.body_max(1024))
+//!     .get("/audit", audit.on_workers().timeout(Duration::from_secs(10)))
+//!     .start()?;
+//! server.drain();
+//! server.join()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! | wanted | where |
+//! | --- | --- |
+//! | parameters of the path | [`param`](Exchange::param), [`parse_param`](Exchange::parse_param) |
+//! | a query, by name | [`query_value`](Exchange::query_value), [`query_pairs`](Exchange::query_pairs) |
+//! | a query, as a value of yours | [`query_as`](Exchange::query_as) |
+//! | fields | [`field`](http::Request::field), [`field_text`](Exchange::field_text) |
+//! | a body, whole | [`body`](Exchange::body), [`json`](Exchange::json) |
+//! | a body, as it comes | [`streams_body`](Tune::streams_body) and [`body_reader`](Exchange::body_reader) |
+//! | an answer, made as it is sent | [`Response::stream`] of a [`BodySource`] |
+//! | shared state | [`Builder::state`], [`Exchange::state`] |
+//! | deadline and cancellation, to hand on | [`deadline`](Exchange::deadline), [`cancel`](Exchange::cancel) |
+//! | what every request passes | [`Middleware`], and those in [`middleware`] |
+//! | settings from a command line | [`Builder::config`] |
+//!
+//! `examples/users` is a whole REST API: create, list by pages, read, replace, delete, export.
 //!
 //! # The house
 //!
@@ -75,7 +177,12 @@ pub mod server;
 pub mod worker;
 
 pub use gateway::handler::{Handler, Tune};
-pub use gateway::middleware::{Flow, Middleware};
-pub use gateway::{Exchange, IntoResponse, Notes};
+pub use gateway::middleware::{self, Flow, Middleware};
+pub use gateway::{Exchange, IntoResponse, Json, Notes, Problem};
 pub use http::{Body, BodySource, Method, MethodSet, Piece, Response, Status};
 pub use server::{Builder, Server};
+
+/// What the README shows compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

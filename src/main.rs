@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use myriapod::cli;
 use myriapod::config::{Config, DescriptorTable};
-use myriapod::server::budget::{Budget, Tables};
+use myriapod::server::budget::{Budget, Tables, staff_asked};
 use myriapod::server::host::Host;
 use myriapod::server::start_error::StartError;
 use myriapod::server::{Server, refuse, run};
@@ -56,5 +56,6 @@ fn plan(config: &Config) -> Result<Budget, StartError> {
         DescriptorTable::Shared => Tables::Shared,
         DescriptorTable::Auto | DescriptorTable::Private => Tables::Private,
     };
-    Ok(Budget::new(&host, config, tables, config.fixed.reactors.unwrap_or(host.cpus))?)
+    let budget = Budget::new(&host, config, tables, config.fixed.reactors.unwrap_or(host.cpus))?;
+    Ok(budget.with_workers(config, staff_asked(&host, config)))
 }

@@ -1,6 +1,7 @@
 //! No request costs an allocation once a connection is warm: not as bytes, not over a socket, not when the second turns.
 //!
-//! The allocator of this program counts: what one thread asks for, and what all reactors do while they are watched.
+//! The allocator of this program counts: what one thread asks for, and what all reactors and workers do while they are
+//! watched.
 //! So the test harness may allocate as it likes. Not here: how long anything takes, see `benches/`.
 
 #[path = "../benches/common/mod.rs"]
@@ -15,7 +16,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use exchange::{Connection, TECHEMPOWER, WRK, WRK_ABSENT, WRK_JSON};
-use myriapod::config::{Config, Listen, LogLevel, Pin};
+use myriapod::config::{Config, Dispatch, Listen, LogLevel, Pin};
 use myriapod::server::Server;
 
 const WARM_UP_REQUESTS: u32 = 500;
@@ -27,11 +28,13 @@ static COUNTING: Counting = Counting;
 /// The system's allocator, and a count of what was asked of it.
 struct Counting;
 
-/// Whether reactors are watched; naming a thread is a system call, which nobody else should pay for.
+/// Whether reactors and workers are watched; naming a thread is a system call, which nobody else should pay for.
 static WATCHES: AtomicBool = AtomicBool::new(false);
 /// Asked by reactors while they were watched.
 static BY_REACTORS: AtomicU64 = AtomicU64::new(0);
-/// One test at a time has reactors, or threads that call themselves so.
+/// Asked by workers while they were watched.
+static BY_WORKERS: AtomicU64 = AtomicU64::new(0);
+/// One test at a time has reactors and workers, or threads that call themselves so.
 static ALONE: Mutex<()> = Mutex::new(());
 
 thread_local! {
@@ -68,17 +71,21 @@ unsafe impl GlobalAlloc for Counting {
 
 fn count() {
     BY_THIS_THREAD.set(BY_THIS_THREAD.get() + 1);
-    if WATCHES.load(Ordering::Relaxed) && is_reactor() {
-        BY_REACTORS.fetch_add(1, Ordering::Relaxed);
+    if !WATCHES.load(Ordering::Relaxed) {
+        return;
+    }
+    let name = thread_name();
+    for (kind, count) in [(&b"reactor-"[..], &BY_REACTORS), (b"worker-", &BY_WORKERS)] {
+        count.fetch_add(u64::from(name.starts_with(kind)), Ordering::Relaxed);
     }
 }
 
 /// Asks the kernel each time: a thread allocates before it has its name.
-fn is_reactor() -> bool {
+fn thread_name() -> [u8; 16] {
     let mut name = [0u8; 16];
     // SAFETY: PR_GET_NAME writes at most 16 bytes, the final NUL included, to the address it is given.
-    let result = unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()) };
-    result == 0 && name.starts_with(b"reactor-")
+    let _ = unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()) };
+    name
 }
 
 /// Allocations of this thread while it does that.
@@ -88,13 +95,21 @@ fn counted_here(work: impl FnOnce()) -> u64 {
     BY_THIS_THREAD.get() - before
 }
 
-/// Allocations of all reactors while this thread does that.
-fn counted_on_reactors(_: &MutexGuard<'_, ()>, work: impl FnOnce()) -> u64 {
+/// What others allocated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Elsewhere {
+    reactors: u64,
+    workers: u64,
+}
+
+/// Allocations of all reactors and workers while this thread does that.
+fn counted_elsewhere(_: &MutexGuard<'_, ()>, work: impl FnOnce()) -> Elsewhere {
     BY_REACTORS.store(0, Ordering::SeqCst);
+    BY_WORKERS.store(0, Ordering::SeqCst);
     WATCHES.store(true, Ordering::SeqCst);
     work();
     WATCHES.store(false, Ordering::SeqCst);
-    BY_REACTORS.load(Ordering::SeqCst)
+    Elsewhere { reactors: BY_REACTORS.load(Ordering::SeqCst), workers: BY_WORKERS.load(Ordering::SeqCst) }
 }
 
 fn alone() -> MutexGuard<'static, ()> {
@@ -109,14 +124,16 @@ fn per_request(name: &str, allocations: u64, requests: u32) -> f64 {
 }
 
 #[test]
-fn what_a_reactor_allocates_is_counted_and_nothing_else() {
+fn what_reactors_and_workers_allocate_is_counted_and_nothing_else() {
     let alone = alone();
     let allocates = |name: &str| {
         let thread = thread::Builder::new().name(name.to_owned());
         thread.spawn(|| drop(vec![0u8; 100])).expect("a thread").join().expect("no panic");
     };
-    assert!(counted_on_reactors(&alone, || allocates("reactor-7")) >= 1);
-    assert_eq!(counted_on_reactors(&alone, || allocates("actor-7")), 0);
+    let counted = |name| counted_elsewhere(&alone, || allocates(name));
+    assert!(matches!(counted("reactor-7"), Elsewhere { reactors: 1.., workers: 0 }));
+    assert!(matches!(counted("worker-7"), Elsewhere { reactors: 0, workers: 1.. }));
+    assert_eq!(counted("actor-7"), Elsewhere { reactors: 0, workers: 0 });
     assert_eq!(counted_here(|| drop(vec![0u8; 100])), 1);
 }
 
@@ -172,8 +189,7 @@ fn a_request_over_a_socket_allocates_nothing() {
     let alone = alone();
     let server = Server::start(&config()).unwrap_or_else(|error| panic!("{error}"));
     let [Listen::Tcp(address)] = server.listen() else { panic!("one address: {:?}", server.listen()) };
-    let body = "x".repeat(1024);
-    let by_length = format!("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let (body, by_length) = kibibyte_to_echo();
     let by_chunks = format!(
         "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{0:x}\r\n{1}\r\n{0:x}\r\n{1}\r\n0\r\n\r\n",
         body.len() / 2,
@@ -186,19 +202,72 @@ fn a_request_over_a_socket_allocates_nothing() {
         ("/echo of 1 KiB in chunks", by_chunks.as_bytes(), &body),
     ];
     for (name, request, body) in cases {
-        let mut caller = Caller::connect(*address, request, body);
-        caller.call(WARM_UP_REQUESTS);
-        let (mut requests, mut own) = (0, 0);
-        let allocations = counted_on_reactors(&alone, || {
-            own = counted_here(|| requests = caller.call_until_the_second_turns(MEASURED_REQUESTS));
-        });
-        assert_eq!(own, 0, "the client itself allocates");
-        assert_eq!(per_request(name, allocations, requests), 0.0, "{allocations} in {requests}");
+        let (elsewhere, requests) = called(&alone, *address, request, body);
+        assert_eq!(per_request(name, elsewhere.reactors, requests), 0.0, "{elsewhere:?} in {requests}");
     }
 }
 
-/// One reactor on a port of the kernel's choice. No deadline comes up while a test runs: the first to do so makes room
-/// for all others, once in a reactor's life.
+/// The way through the queues: buffer, index and body make it in a box that is used again and again.
+#[test]
+fn a_request_that_goes_to_a_worker_allocates_nothing() {
+    let alone = alone();
+    let mut config = config();
+    config.fixed.dispatch = Dispatch::Queue;
+    config.fixed.workers = Some(2);
+    let server = Server::start(&config).unwrap_or_else(|error| panic!("{error}"));
+    let [Listen::Tcp(address)] = server.listen() else { panic!("one address: {:?}", server.listen()) };
+    let (body, by_length) = kibibyte_to_echo();
+    // How long a request may wait is a deadline, a second off. The first that comes up makes room for all others.
+    let mut first = Caller::connect(*address, WRK, "Hello, World!");
+    for _ in 0..3 {
+        first.call_until_the_second_turns(1);
+    }
+    let cases = [
+        ("/plaintext by a worker", WRK, "Hello, World!"),
+        ("/json by a worker", WRK_JSON, r#"{"message":"Hello, World!"}"#),
+        ("/echo of 1 KiB by a worker", by_length.as_bytes(), &body),
+    ];
+    let mut queued = 0;
+    for (name, request, body) in cases {
+        let (elsewhere, requests) = called(&alone, *address, request, body);
+        per_request(&format!("{name}, there"), elsewhere.workers, requests);
+        per_request(&format!("{name}, on the reactor"), elsewhere.reactors, requests);
+        assert_eq!(elsewhere, Elsewhere { reactors: 0, workers: 0 }, "in {requests}");
+        queued += requests;
+    }
+    assert!(jobs_of_workers(*address) >= u64::from(queued), "they went another way");
+}
+
+fn kibibyte_to_echo() -> (String, String) {
+    let body = "x".repeat(1024);
+    let head = format!("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", body.len());
+    (body.clone(), head + &body)
+}
+
+/// As the metrics tell.
+fn jobs_of_workers(address: SocketAddr) -> u64 {
+    let mut stream = TcpStream::connect(address).expect("a connection");
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").expect("sent");
+    let mut page = String::new();
+    stream.read_to_string(&mut page).expect("an answer");
+    let jobs = page.lines().filter_map(|line| line.strip_prefix("myriapod_worker_jobs_total{"));
+    jobs.filter_map(|rest| rest.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+}
+
+/// Allocations elsewhere, and requests, of a warm connection.
+fn called(alone: &MutexGuard<'_, ()>, address: SocketAddr, request: &[u8], body: &str) -> (Elsewhere, u32) {
+    let mut caller = Caller::connect(address, request, body);
+    caller.call(WARM_UP_REQUESTS);
+    let (mut requests, mut own) = (0, 0);
+    let elsewhere = counted_elsewhere(alone, || {
+        own = counted_here(|| requests = caller.call_until_the_second_turns(MEASURED_REQUESTS));
+    });
+    assert_eq!(own, 0, "the client itself allocates");
+    (elsewhere, requests)
+}
+
+/// One reactor on a port of the kernel's choice. No deadline comes up while all is answered there: the first to do so
+/// makes room for all others, once in a reactor's life.
 fn config() -> Config {
     let mut config = Config::default();
     config.fixed.listen = vec![Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)))];

@@ -6,8 +6,8 @@
 use myriapod::base::buffer::ReadBuffer;
 use myriapod::base::write_queue::{Front, WriteQueue};
 use myriapod::config::Limits;
-use myriapod::gateway::Gateway;
 use myriapod::gateway::handler::{Json, Plaintext};
+use myriapod::gateway::{Decision, Exchange, Gateway, Notes};
 use myriapod::http::{HeadIndex, Request};
 use myriapod::proto::Progress;
 use myriapod::proto::h1::{Machine, Stamp};
@@ -46,6 +46,7 @@ pub const HEADS: [(&str, &[u8]); 3] = [("wrk", WRK), ("techempower", TECHEMPOWER
 /// One connection and what a reactor has for it, without the reactor.
 pub struct Connection {
     gateway: Gateway,
+    notes: Notes,
     limits: Limits,
     machine: Machine,
     input: ReadBuffer,
@@ -58,6 +59,7 @@ impl Connection {
     pub fn new() -> Connection {
         Connection {
             gateway: Gateway::new().with("/plaintext", Plaintext).with("/json", Json),
+            notes: Notes::default(),
             limits: Limits::default(),
             machine: Machine::new(0),
             input: ReadBuffer::with_size(16 * 1024),
@@ -78,7 +80,11 @@ impl Connection {
         let mut count = 0;
         while let Ok(Progress::Head) = self.machine.receive(&mut self.input, &mut self.index, &self.limits) {
             let request = Request::new(&self.index, self.input.unread());
-            let response = self.gateway.answer(request).expect("answered at the head");
+            let Decision::Answer(response) =
+                self.gateway.decide(&mut Exchange::new(request, &mut self.notes))
+            else {
+                panic!("not answered at the head");
+            };
             self.machine.respond(response, true, &mut self.stamp, &mut self.output);
             self.input.consume(usize::from(self.index.head_len));
             count += 1;

@@ -6,6 +6,8 @@
 //! No clock, no file, no allocation but the growth of `out`; see [`observe::log`](crate::observe::log) for
 //! what happens to lines.
 
+use std::io::Write as _;
+
 use crate::config::AccessFormat;
 use crate::http::Status;
 use crate::observe::calendar::Moment;
@@ -31,6 +33,10 @@ pub struct Entry<'a> {
     pub agent: &'a [u8],
     /// From the first byte of the request to the last of the answer, in microseconds.
     pub duration_us: u64,
+    /// What middleware named it; may be empty.
+    pub request_id: &'a str,
+    /// The trace it belongs to, if it is known to belong to one.
+    pub trace_id: Option<u128>,
 }
 
 /// Appends the line, its line end included.
@@ -61,7 +67,8 @@ fn write_combined(out: &mut Vec<u8>, entry: &Entry<'_>) {
 }
 
 /// `{"time":"2026-11-21T10:26:13.042Z","peer":"192.0.2.7","host":"example.org","request":"GET /
-/// HTTP/1.1","status":200, "bytes":13,"referer":"","agent":"curl/8.5.0","duration_us":42}`, all on one line.
+/// HTTP/1.1","status":200,"bytes":13,"referer":"","agent":"curl/8.5.0","duration_us":42}`, all on one line.
+/// Behind that `"request_id"` and `"trace_id"`, where they were noted.
 fn write_json(out: &mut Vec<u8>, entry: &Entry<'_>) {
     out.extend_from_slice(b"{\"time\":\"");
     Moment::from_unix(entry.unix_ms / 1_000).write_iso(out);
@@ -78,6 +85,13 @@ fn write_json(out: &mut Vec<u8>, entry: &Entry<'_>) {
     write_json_text(out, ",\"referer\":", entry.referer);
     write_json_text(out, ",\"agent\":", entry.agent);
     write_json_number(out, ",\"duration_us\":", entry.duration_us);
+    if !entry.request_id.is_empty() {
+        write_json_text(out, ",\"request_id\":", entry.request_id.as_bytes());
+    }
+    if let Some(trace_id) = entry.trace_id {
+        // As `traceparent` has it.
+        let _ = write!(out, ",\"trace_id\":\"{trace_id:032x}\"");
+    }
     out.push(b'}');
 }
 
@@ -161,6 +175,8 @@ mod tests {
         referer: b"",
         agent: b"curl/8.5.0",
         duration_us: 42,
+        request_id: "",
+        trace_id: None,
     };
 
     fn line(format: AccessFormat, entry: &Entry<'_>) -> String {
@@ -185,6 +201,15 @@ mod tests {
              \"request\":\"GET / HTTP/1.1\",\"status\":200,\"bytes\":13,\"referer\":\"\",\"agent\":\"curl/8.5.0\",\
              \"duration_us\":42}\n"
         );
+    }
+
+    #[test]
+    fn json_names_the_request_and_its_trace_where_they_are_noted() {
+        let named = Entry { request_id: "abc", trace_id: Some(0x1f), ..ENTRY };
+        let expected = ",\"duration_us\":42,\"request_id\":\"abc\",\
+                        \"trace_id\":\"0000000000000000000000000000001f\"}\n";
+        assert!(line(AccessFormat::Json, &named).ends_with(expected));
+        assert_eq!(line(AccessFormat::Combined, &named), line(AccessFormat::Combined, &ENTRY));
     }
 
     #[test]
@@ -237,10 +262,11 @@ mod tests {
         fn any_bytes_make_exactly_one_line_that_can_be_read_back(
             request_line in value(), host in value(), referer in value(), agent in value(),
             peer in ".{0,20}", unix_ms in 0..=u64::MAX, body_bytes: u64, duration_us: u64,
+            request_id in ".{0,20}", trace_id in proptest::option::of(any::<u128>()),
         ) {
             let entry = Entry {
                 peer: &peer, unix_ms, request_line: &request_line, host: &host, status: Status::NOT_FOUND,
-                body_bytes, referer: &referer, agent: &agent, duration_us,
+                body_bytes, referer: &referer, agent: &agent, duration_us, request_id: &request_id, trace_id,
             };
             for format in [AccessFormat::Combined, AccessFormat::Json] {
                 let line = line(format, &entry);
@@ -255,14 +281,17 @@ mod tests {
             prop_assert_eq!(plain(quoted[5]), or_dash(&agent));
 
             let json: serde_json::Value = serde_json::from_str(&line(AccessFormat::Json, &entry)).unwrap();
-            prop_assert_eq!(json.as_object().unwrap().len(), 9);
+            let noted = usize::from(!request_id.is_empty()) + usize::from(trace_id.is_some());
+            prop_assert_eq!(json.as_object().unwrap().len(), 9 + noted);
+            let trace_read = json["trace_id"].as_str().map(|hex| u128::from_str_radix(hex, 16).unwrap());
+            prop_assert_eq!(trace_read, trace_id);
             prop_assert_eq!(&json["bytes"], body_bytes);
             prop_assert_eq!(&json["duration_us"], duration_us);
             for (key, bytes) in [
                 ("request", &request_line), ("host", &host), ("referer", &referer), ("agent", &agent),
-                ("peer", &peer.into_bytes()),
+                ("peer", &peer.into_bytes()), ("request_id", &request_id.into_bytes()),
             ] {
-                let read: Vec<u32> = json[key].as_str().unwrap().chars().map(u32::from).collect();
+                let read: Vec<u32> = json[key].as_str().unwrap_or_default().chars().map(u32::from).collect();
                 prop_assert!(read.iter().eq(bytes.iter().map(|byte| u32::from(*byte)).collect::<Vec<_>>().iter()));
             }
         }

@@ -6,24 +6,32 @@
 
 use std::io::{self, Read};
 use std::ops::Deref;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::clock::Deadline;
 use crate::gateway::notes::Notes;
+use crate::gateway::problem::Problem;
 use crate::gateway::route::{Params, Route};
 use crate::gateway::ticket::{Cancel, Ticket};
-use crate::http::Request;
+use crate::http::{Request, Status};
 
 /// See the module. Reads as a [`Request`], so `exchange.path()` and `exchange.field("accept")` work.
 pub struct Exchange<'a> {
     request: Request<'a>,
     route: Option<&'a Route>,
     params: Params,
-    body: Incoming<'a>,
     notes: &'a mut Notes,
+    /// What only a request has that was not answered at its head. Apart, since most are.
+    errand: Option<Errand<'a>>,
+}
+
+/// See [`Exchange::on_errand`].
+struct Errand<'a> {
+    body: Incoming<'a>,
     deadline: Deadline,
-    ticket: Option<&'a Arc<Ticket>>,
+    ticket: &'a Arc<Ticket>,
 }
 
 /// What a handler gets of the body.
@@ -32,20 +40,6 @@ pub enum Incoming<'a> {
     Whole(&'a [u8]),
     /// As it comes.
     Stream(&'a mut dyn Read),
-}
-
-/// Whoever waits for an answer: until when, and whether still.
-#[derive(Clone, Copy)]
-pub struct Awaited<'a> {
-    /// When the answer is due.
-    pub deadline: Deadline,
-    /// Says whether anybody still wants it.
-    pub ticket: Option<&'a Arc<Ticket>>,
-}
-
-impl Awaited<'_> {
-    /// By a client that is right here, for as long as it takes.
-    pub const HERE: Awaited<'static> = Awaited { deadline: Deadline::NEVER, ticket: None };
 }
 
 impl<'a> Deref for Exchange<'a> {
@@ -60,9 +54,7 @@ impl<'a> Exchange<'a> {
     /// An exchange that nobody has looked at yet.
     #[inline]
     pub fn new(request: Request<'a>, notes: &'a mut Notes) -> Exchange<'a> {
-        let Awaited { deadline, ticket } = Awaited::HERE;
-        let body = Incoming::Whole(&[]);
-        Exchange { request, route: None, params: Params::default(), body, notes, deadline, ticket }
+        Exchange { request, route: None, params: Params::NONE, notes, errand: None }
     }
 
     /// Says which route answers it.
@@ -72,16 +64,15 @@ impl<'a> Exchange<'a> {
         self.params = params;
     }
 
-    /// Gives it its body.
+    /// Gives it its body, and says until when its answer is awaited and whether it still is.
     #[must_use]
-    pub fn with_body(self, body: Incoming<'a>) -> Exchange<'a> {
-        Exchange { body, ..self }
+    pub fn on_errand(self, body: Incoming<'a>, deadline: Deadline, ticket: &'a Arc<Ticket>) -> Exchange<'a> {
+        Exchange { errand: Some(Errand { body, deadline, ticket }), ..self }
     }
 
-    /// Says who waits for the answer.
-    #[must_use]
-    pub fn awaited(self, awaited: Awaited<'a>) -> Exchange<'a> {
-        Exchange { deadline: awaited.deadline, ticket: awaited.ticket, ..self }
+    /// What stands for the names in the pattern of its route.
+    pub(crate) fn params(&self) -> Params {
+        self.params
     }
 
     /// The request's head.
@@ -103,43 +94,61 @@ impl<'a> Exchange<'a> {
         self.params.of(self.request.path(), place)
     }
 
+    /// What stands in the path for `{name}`, as a number or any other type that can be read from text.
+    ///
+    /// # Errors
+    /// 400 when it reads as none; 404 when the pattern has no such name.
+    pub fn parse_param<T: FromStr>(&self, name: &str) -> Result<T, Problem> {
+        let text = self.param(name).ok_or(Status::NOT_FOUND)?;
+        text.parse().map_err(|_| {
+            let detail = format!("{name} in the path is not what is expected here");
+            Problem::new(Status::BAD_REQUEST).detail(detail).with("parameter", name)
+        })
+    }
+
+    /// The value of the first field of that name, in any case, where it is text.
+    #[must_use]
+    pub fn field_text(&self, name: &str) -> Option<&'a str> {
+        std::str::from_utf8(self.field(name)?).ok()
+    }
+
     /// The collected body; empty when there is none, or when it is streamed.
     #[must_use]
     pub fn body(&self) -> &[u8] {
-        match &self.body {
-            Incoming::Whole(bytes) => bytes,
-            Incoming::Stream(_) => &[],
+        match &self.errand {
+            Some(Errand { body: Incoming::Whole(bytes), .. }) => bytes,
+            _ => &[],
         }
     }
 
     /// The body as it comes; waits for the client, at most until the deadline. A collected body reads too.
     pub fn body_reader(&mut self) -> BodyReader<'_, 'a> {
-        BodyReader(&mut self.body)
+        BodyReader(self.errand.as_mut().map(|errand| &mut errand.body))
     }
 
     /// How long the answer may still take; [`Duration::MAX`] where there is no limit.
     #[must_use]
     pub fn remaining(&self) -> Duration {
-        self.deadline.remaining()
+        self.deadline().remaining()
     }
 
     /// When the answer is due, to be handed on to whatever is called.
     #[must_use]
     pub fn deadline(&self) -> Deadline {
-        self.deadline
+        self.errand.as_ref().map_or(Deadline::NEVER, |errand| errand.deadline)
     }
 
     /// Whether nobody wants the answer any more: the deadline passed, or the client went. A handler that
     /// takes long looks now and then, and returns whatever it likes.
     #[must_use]
     pub fn cancelled(&self) -> bool {
-        self.ticket.is_some_and(|ticket| ticket.is_cancelled())
+        self.errand.as_ref().is_some_and(|errand| errand.ticket.is_cancelled())
     }
 
     /// [`cancelled`](Exchange::cancelled) as a value of its own, to be handed on.
     #[must_use]
     pub fn cancel(&self) -> Cancel {
-        self.ticket.map_or_else(Cancel::never, Cancel::of)
+        self.errand.as_ref().map_or_else(Cancel::never, |errand| Cancel::of(errand.ticket))
     }
 
     /// What middleware noted.
@@ -170,13 +179,14 @@ impl<'a> Exchange<'a> {
 }
 
 /// See [`Exchange::body_reader`].
-pub struct BodyReader<'r, 'a>(&'r mut Incoming<'a>);
+pub struct BodyReader<'r, 'a>(Option<&'r mut Incoming<'a>>);
 
 impl Read for BodyReader<'_, '_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        match self.0 {
-            Incoming::Whole(bytes) => bytes.read(into),
-            Incoming::Stream(stream) => stream.read(into),
+        match &mut self.0 {
+            None => Ok(0),
+            Some(Incoming::Whole(bytes)) => bytes.read(into),
+            Some(Incoming::Stream(stream)) => stream.read(into),
         }
     }
 }

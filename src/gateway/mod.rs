@@ -6,16 +6,21 @@ pub mod access_log;
 pub mod answer;
 mod exchange;
 pub mod handler;
+pub mod json;
 pub mod middleware;
 pub mod notes;
+pub mod problem;
+mod query;
 pub mod route;
 mod ticket;
 
 use std::sync::Arc;
 
 pub use answer::IntoResponse;
-pub use exchange::{Awaited, BodyReader, Exchange, Incoming};
+pub use exchange::{BodyReader, Exchange, Incoming};
+pub use json::Json;
 pub use notes::{Notes, State};
+pub use problem::Problem;
 pub use ticket::{Cancel, Ticket};
 
 use crate::base::guarded::guarded;
@@ -50,7 +55,7 @@ pub enum Decision<'g> {
     /// It is answered 500, because its handler panicked; nobody else's is touched.
     Panicked(Response),
     /// Its route wants the body first, or runs on a worker.
-    Defer(&'g Arc<Route>, Params),
+    Defer(&'g Arc<Route>),
 }
 
 impl Gateway {
@@ -155,14 +160,14 @@ impl Gateway {
     pub fn answer(&self, request: Request<'_>) -> Option<Response> {
         match self.decide(&mut Exchange::new(request, &mut Notes::default())) {
             Decision::Answer(response) => Some(response),
-            Decision::Panicked(_) | Decision::Defer(..) => None,
+            Decision::Panicked(_) | Decision::Defer(_) => None,
         }
     }
 
     /// What every answer has in common, for one that was not made by [`decide`](Gateway::decide).
     pub fn finish(&self, notes: &Notes, response: &mut Response) {
         if notes.entered() > 0 {
-            // A middleware that panics here spoils nothing but its own share of the answer.
+            // What is answered stands, even if a middleware panics here and others do not see the answer.
             let _ = guarded(|| self.chain.leave(notes, response));
         }
     }
@@ -190,7 +195,16 @@ impl Gateway {
         if matches!(method, Method::Unknown | Method::Trace | Method::Connect) {
             return Decision::Answer(Response::plain(Status::NOT_IMPLEMENTED));
         }
-        let found = self.router.find(path);
+        if self.files.is_none()
+            && let Some(resource) = self.router.find_exact(path)
+        {
+            return resource.decide(exchange, Params::NONE);
+        }
+        self.choose_among_all(exchange)
+    }
+
+    fn choose_among_all<'g: 'r, 'r>(&'g self, exchange: &mut Exchange<'r>) -> Decision<'g> {
+        let found = self.router.find(exchange.path_bytes());
         if let Some(answer) = self.files.as_ref().and_then(|files| files.answer(&exchange.request())) {
             // A file for which there is no descriptor left need not exist: an endpoint of that name, as
             // for health, answers without one.
@@ -201,7 +215,9 @@ impl Gateway {
         match found {
             Some((resource, params)) => resource.decide(exchange, params),
             // RFC 9110 section 9.3.7: `*` asks about the server as a whole.
-            None if path == b"*" => Decision::Answer(allowed(Status::NO_CONTENT, MethodSet::READ)),
+            None if exchange.path_bytes() == b"*" => {
+                Decision::Answer(allowed(Status::NO_CONTENT, MethodSet::READ))
+            }
             None => Decision::Answer(Response::plain(Status::NOT_FOUND)),
         }
     }
@@ -229,10 +245,10 @@ impl Resource {
         let Some(route) = self.route(exchange.method()) else {
             return Decision::Answer(self.without_route(exchange.method()));
         };
-        if !route.is_immediate(exchange.framing()) {
-            return Decision::Defer(route, params);
-        }
         exchange.take_route(route, params);
+        if !route.is_immediate(exchange.framing()) {
+            return Decision::Defer(route);
+        }
         Decision::Answer(route.handler().handle(exchange))
     }
 
@@ -288,7 +304,7 @@ mod tests {
     fn answer(gateway: &Gateway, method: Method, path: &str) -> Response {
         decision(gateway, method, path, |decision, _| match decision {
             Decision::Answer(response) | Decision::Panicked(response) => response,
-            Decision::Defer(..) => panic!("{path} is deferred"),
+            Decision::Defer(_) => panic!("{path} is deferred"),
         })
     }
 
@@ -431,7 +447,7 @@ mod tests {
             .with("/a", handler::Plaintext);
         let mut response = Response::plain(Status::GATEWAY_TIMEOUT);
         decision(&gateway, Method::Get, "/a", |decision, notes| {
-            assert!(matches!(decision, Decision::Defer(..)));
+            assert!(matches!(decision, Decision::Defer(_)));
             gateway.finish(notes, &mut response);
         });
         assert!(lines(&response).contains("X-Passed: one"));

@@ -74,27 +74,32 @@ impl<T: Default> Router<T> {
 }
 
 impl<T> Router<T> {
-    /// What is served at a path.
+    /// What is served at a path that was written out.
     #[must_use]
     #[inline]
-    pub fn find(&self, path: &[u8]) -> Option<(&T, Params)> {
+    pub fn find_exact(&self, path: &[u8]) -> Option<&T> {
         let shelf = self.exact.get(path.len()).map_or(&[][..], Vec::as_slice);
         let ends = Ends::of(path);
-        if let Some(exact) = shelf.iter().find(|exact| exact.is_at(path, ends)) {
-            return Some((&exact.target, Params::default()));
-        }
-        self.find_pattern(path)
+        shelf.iter().find(|exact| exact.is_at(path, ends)).map(|exact| &exact.target)
     }
 
-    fn find_pattern(&self, path: &[u8]) -> Option<(&T, Params)> {
+    /// What is served at a pattern that the path matches.
+    #[must_use]
+    pub fn find_pattern(&self, path: &[u8]) -> Option<(&T, Params)> {
         if self.patterns.is_empty() {
             return None;
         }
         let path = std::str::from_utf8(path).ok()?;
         let found = self.tree.at(path).ok()?;
-        let mut params = Params::default();
+        let mut params = Params::NONE;
         found.params.iter().for_each(|(_, value)| params.push(path, value));
         Some((&self.patterns[*found.value].1, params))
+    }
+
+    /// What is served at a path.
+    #[must_use]
+    pub fn find(&self, path: &[u8]) -> Option<(&T, Params)> {
+        self.find_exact(path).map(|target| (target, Params::NONE)).or_else(|| self.find_pattern(path))
     }
 
     /// Everything that is served.
@@ -105,8 +110,12 @@ impl<T> Router<T> {
 }
 
 /// What stands for the names of a pattern, as places in the path: it outlives the look-up and travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Params(Option<Places>);
+
+/// Behind an option, so that none of them costs one byte and not their room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Params {
+struct Places {
     count: u8,
     places: [(u16, u16); Params::MAX],
 }
@@ -114,17 +123,21 @@ pub struct Params {
 impl Params {
     /// Names in one pattern.
     pub const MAX: usize = 8;
+    /// Those of a path that is written out.
+    pub const NONE: Params = Params(None);
 
     fn push(&mut self, path: &str, value: &str) {
         let start = value.as_ptr().addr() - path.as_ptr().addr();
-        self.places[usize::from(self.count)] = (start as u16, value.len() as u16);
-        self.count += 1;
+        let places = self.0.get_or_insert_default();
+        places.places[usize::from(places.count)] = (start as u16, value.len() as u16);
+        places.count += 1;
     }
 
     /// What stands for the name at that place of the pattern.
     #[must_use]
     pub fn of<'p>(&self, path: &'p str, place: usize) -> Option<&'p str> {
-        let (start, len) = *self.places[..usize::from(self.count)].get(place)?;
+        let places = self.0.as_ref()?;
+        let (start, len) = *places.places[..usize::from(places.count)].get(place)?;
         path.get(usize::from(start)..usize::from(start) + usize::from(len))
     }
 }

@@ -77,7 +77,8 @@ pub trait BodySource: Send + 'static {
 /// What a [`BodySource`] gives when it is asked.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Piece {
-    /// Bytes to send; at best some tens of kilobytes at once.
+    /// Bytes to send; at best some tens of kilobytes at once. None at all is as good as
+    /// [`Broken`](Piece::Broken) where there is no time to ask again, on a reactor.
     Bytes(Vec<u8>),
     /// The body is complete.
     End,
@@ -133,11 +134,12 @@ impl Fields {
     /// become spaces.
     pub fn push(&mut self, name: &'static str, value: impl AsRef<[u8]>) {
         debug_assert!(!name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'));
+        let value = value.as_ref();
+        self.more.reserve(name.len() + value.len() + 4);
         self.more.extend_from_slice(name.as_bytes());
         self.more.extend_from_slice(b": ");
-        self.more.extend(
-            value.as_ref().iter().map(|byte| if matches!(byte, b'\r' | b'\n' | 0) { b' ' } else { *byte }),
-        );
+        self.more
+            .extend(value.iter().map(|byte| if matches!(byte, b'\r' | b'\n' | 0) { b' ' } else { *byte }));
         self.more.extend_from_slice(b"\r\n");
     }
 
@@ -146,6 +148,35 @@ impl Fields {
     pub fn with(mut self, name: &'static str, value: impl AsRef<[u8]>) -> Fields {
         self.push(name, value);
         self
+    }
+
+    /// Replaces every field of that name, or adds it.
+    pub fn set(&mut self, name: &'static str, value: impl AsRef<[u8]>) {
+        self.remove(name);
+        self.push(name, value);
+    }
+
+    /// Takes every field of that name out, in any case.
+    pub fn remove(&mut self, name: &str) {
+        if let Some(kept) = without(&self.more, name) {
+            self.more = kept;
+        }
+        // What is written in the source cannot be changed, so what remains of it is copied.
+        if let Some(mut kept) = without(self.fixed.as_bytes(), name) {
+            kept.append(&mut self.more);
+            *self = Fields { fixed: "", more: kept };
+        }
+    }
+
+    /// Whether there is a field of that name, in any case.
+    #[must_use]
+    pub fn contains(&self, name: &str) -> bool {
+        self.named(name).next().is_some()
+    }
+
+    /// The values of every field of that name, in any case, in their order.
+    pub fn named<'f>(&'f self, name: &'f str) -> impl Iterator<Item = &'f [u8]> {
+        self.lines().into_iter().flat_map(each_line).filter_map(move |line| value_of(line, name))
     }
 
     /// The lines, if all of them were written in the source.
@@ -159,6 +190,26 @@ impl Fields {
     #[must_use]
     pub fn lines(&self) -> [&[u8]; 2] {
         [self.fixed.as_bytes(), &self.more]
+    }
+}
+
+fn each_line(lines: &[u8]) -> impl Iterator<Item = &[u8]> {
+    lines.split_inclusive(|byte| *byte == b'\n')
+}
+
+/// The value of a line, if the field is of that name.
+fn value_of<'f>(line: &'f [u8], name: &str) -> Option<&'f [u8]> {
+    let (sent, rest) = line.split_at_checked(name.len())?;
+    let value = rest.strip_prefix(b":").filter(|_| sent.eq_ignore_ascii_case(name.as_bytes()))?;
+    Some(value.trim_ascii())
+}
+
+/// The lines but for those of that name; `None` when there are none.
+fn without(lines: &[u8], name: &str) -> Option<Vec<u8>> {
+    let is_other = |line: &&[u8]| value_of(line, name).is_none();
+    match each_line(lines).all(|line| is_other(&line)) {
+        true => None,
+        false => Some(each_line(lines).filter(is_other).flatten().copied().collect()),
     }
 }
 
@@ -214,6 +265,31 @@ mod tests {
     fn a_value_cannot_start_a_second_field() {
         let fields = Fields::default().with("X-Name", "a\r\nSet-Cookie: b\0c");
         assert_eq!(fields.lines()[1], b"X-Name: a  Set-Cookie: b c\r\n");
+    }
+
+    const TWO: &str = "Content-Type: text/plain\r\nVary: Accept\r\n";
+
+    #[test]
+    fn fields_are_found_and_replaced_in_any_case_wherever_they_stand() {
+        let mut fields = Fields::fixed(TWO).with("Vary", "Origin").with("X-Name", "a");
+        assert!(fields.contains("content-type") && !fields.contains("Content") && !fields.contains(""));
+        assert_eq!(fields.named("vary").collect::<Vec<_>>(), [&b"Accept"[..], b"Origin"]);
+        fields.set("VARY", "*");
+        assert_eq!(fields.lines().concat(), b"Content-Type: text/plain\r\nX-Name: a\r\nVARY: *\r\n");
+        fields.set("X-Other", "b");
+        assert_eq!(fields.named("x-other").collect::<Vec<_>>(), [b"b"]);
+    }
+
+    #[test]
+    fn what_is_written_in_the_source_is_copied_only_when_it_changes() {
+        let mut fields = Fields::fixed(TWO).with("X-Name", "a");
+        fields.remove("x-name");
+        fields.remove("x-absent");
+        assert_eq!(fields.as_fixed(), Some(TWO));
+        fields.remove("vary");
+        assert_eq!(fields.lines(), [&b""[..], b"Content-Type: text/plain\r\n"]);
+        fields.remove("content-type");
+        assert_eq!(fields.as_fixed(), Some(""), "as good as an answer without fields");
     }
 
     #[test]

@@ -179,8 +179,13 @@ impl Page<'_> {
             Seconds(tally.waiting_ns.value())
         });
         self.gauges("myriapod_reactor_turn_longest_seconds", "The longest turn since the start.", |tally| {
-            Seconds(tally.turn_ns_longest.value())
+            Seconds(tally.turn_work.snapshot().longest_ns())
         });
+        self.histogram(
+            "myriapod_reactor_turn_duration_seconds",
+            "The work of a turn, over all reactors: how long a ready connection may have to wait for its own.",
+            self.tallies.iter().map(|tally| &tally.turn_work),
+        );
         self.gauges("myriapod_reactor_buffers_lent", "Read buffers in use.", |tally| {
             tally.buffers_lent.value()
         });

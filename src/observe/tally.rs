@@ -198,8 +198,6 @@ pub struct Tally {
     pub busy_ns: Counter,
     /// Nanoseconds spent waiting for events.
     pub waiting_ns: Counter,
-    /// The longest turn since the start, waiting left out.
-    pub turn_ns_longest: Gauge,
     /// Read buffers that connections hold now.
     pub buffers_lent: Gauge,
     /// Read buffers that wait to be lent.
@@ -228,6 +226,8 @@ pub struct Tally {
     pub answers: Answers,
     /// From the first byte of a request to the last byte of its answer handed to the kernel.
     pub latency: Histogram,
+    /// The work of each turn, waiting left out.
+    pub turn_work: Histogram,
 }
 
 impl Tally {
@@ -251,7 +251,6 @@ impl Tally {
             events: Counter::default(),
             busy_ns: Counter::default(),
             waiting_ns: Counter::default(),
-            turn_ns_longest: Gauge::default(),
             buffers_lent: Gauge::default(),
             buffers_spare: Gauge::default(),
             timers: Gauge::default(),
@@ -266,6 +265,7 @@ impl Tally {
             worker_wakes: Counter::default(),
             answers: Answers::new(method_labels),
             latency: Histogram::default(),
+            turn_work: Histogram::default(),
         }
     }
 }

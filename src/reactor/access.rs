@@ -2,6 +2,7 @@
 
 use crate::base::clock::Clock;
 use crate::config::AccessFormat;
+use crate::gateway::Notes;
 use crate::gateway::access_log::{self, Entry};
 use crate::http::{Request, Status};
 use crate::observe::log::AccessLines;
@@ -23,20 +24,32 @@ pub(super) struct AccessNote {
     host: Vec<u8>,
     referer: Vec<u8>,
     agent: Vec<u8>,
+    request_id: String,
+    trace_id: Option<u128>,
+}
+
+/// What was answered.
+pub(super) struct Sent {
+    pub status: Status,
+    pub body_bytes: u64,
 }
 
 impl AccessNote {
-    pub(super) fn keep<S: Stream>(&mut self, request: &Request<'_>, stream: &S) {
+    pub(super) fn keep<S: Stream>(&mut self, request: &Request<'_>, notes: &Notes, stream: &S) {
         self.clear();
         self.peer = stream.peer();
         self.line.extend_from_slice(request.line());
         self.host.extend_from_slice(request.host());
         self.referer.extend_from_slice(request.field("referer").unwrap_or_default());
         self.agent.extend_from_slice(request.field("user-agent").unwrap_or_default());
+        self.request_id.push_str(notes.request_id());
+        self.trace_id = notes.trace().map(|trace| trace.trace_id);
     }
 
     pub(super) fn clear(&mut self) {
         self.peer.clear();
+        self.request_id.clear();
+        self.trace_id = None;
         for text in [&mut self.line, &mut self.host, &mut self.referer, &mut self.agent] {
             text.clear();
         }
@@ -49,8 +62,8 @@ impl Access {
     pub(super) fn write<S: Stream>(
         &mut self,
         request: &Request<'_>,
-        status: Status,
-        body_bytes: u64,
+        notes: &Notes,
+        sent: Sent,
         stream: &S,
         clock: &Clock,
         stamp: &Stamp,
@@ -60,11 +73,13 @@ impl Access {
             unix_ms: stamp.second() * 1_000,
             request_line: request.line(),
             host: request.host(),
-            status,
-            body_bytes,
+            status: sent.status,
+            body_bytes: sent.body_bytes,
             referer: request.field("referer").unwrap_or_default(),
             agent: request.field("user-agent").unwrap_or_default(),
             duration_us: clock.precise_ns().saturating_sub(clock.now_ns()) / 1_000,
+            request_id: notes.request_id(),
+            trace_id: notes.trace().map(|trace| trace.trace_id),
         });
     }
 
@@ -72,16 +87,15 @@ impl Access {
     pub(super) fn write_note(
         &mut self,
         note: &AccessNote,
-        status: Status,
-        body_bytes: u64,
+        sent: Sent,
         began_ns: u64,
         clock: &Clock,
         stamp: &Stamp,
     ) {
         self.put(&Entry {
             duration_us: clock.precise_ns().saturating_sub(began_ns) / 1_000,
-            body_bytes,
-            ..note.entry(status, stamp)
+            body_bytes: sent.body_bytes,
+            ..note.entry(sent.status, stamp)
         });
     }
 
@@ -117,6 +131,8 @@ impl AccessNote {
             referer: &self.referer,
             agent: &self.agent,
             duration_us: 0,
+            request_id: &self.request_id,
+            trace_id: self.trace_id,
         }
     }
 }
@@ -127,4 +143,166 @@ const LINE_BYTES_MAX: usize = 256;
 fn first_line(bytes: &[u8]) -> &[u8] {
     let end = bytes.iter().position(|byte| matches!(byte, b'\r' | b'\n')).unwrap_or(bytes.len());
     &bytes[..end.min(LINE_BYTES_MAX)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::slots::Key;
+    use crate::base::write_queue::FileRange;
+    use crate::config::Limits;
+    use crate::gateway::handler::{BodyPlan, Echo, Place};
+    use crate::gateway::middleware::{RequestId, Tracing};
+    use crate::gateway::route::Terms;
+    use crate::gateway::{Exchange, Gateway};
+    use crate::http::{BodySource, Method, MethodSet, Piece, Response};
+    use crate::observe::Tally;
+    use crate::observe::log::{AccessTarget, Level, Log};
+    use crate::reactor::client::Client;
+    use crate::reactor::floor::{Floor, Means, Watcher};
+    use crate::reactor::{CloseReason, Dispatching, Refusal, SITE_MAIN};
+    use std::io;
+    use std::sync::Arc;
+
+    /// A client that has said all it will say, and hears nothing.
+    struct Said(Vec<u8>);
+
+    impl Stream for Said {
+        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+            let count = into.len().min(self.0.len());
+            into[..count].copy_from_slice(&self.0[..count]);
+            self.0.drain(..count);
+            if count == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(count) }
+        }
+
+        fn write(&mut self, bytes: &[u8], _: bool) -> io::Result<usize> {
+            Ok(bytes.len())
+        }
+
+        fn send_file(&mut self, _: &FileRange) -> io::Result<usize> {
+            unreachable!("no files are served here")
+        }
+
+        fn close_write(&mut self) {}
+
+        fn reset_on_close(&mut self) {}
+
+        fn peer(&self) -> String {
+            String::from("192.0.2.1")
+        }
+    }
+
+    struct Blind;
+
+    impl Watcher<Said> for Blind {
+        fn watch(&self, _: &Said, _: Key<Client<Said>>, _: bool, _: bool) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    struct Once(bool);
+
+    impl BodySource for Once {
+        fn next(&mut self) -> Piece {
+            if std::mem::replace(&mut self.0, true) { Piece::End } else { Piece::Bytes(b"piece".to_vec()) }
+        }
+    }
+
+    fn gateway() -> Gateway {
+        let both = MethodSet::of(&[Method::Get, Method::Post]);
+        let inline = Box::new(|_: &mut Exchange| "inline");
+        let length = Box::new(|exchange: &mut Exchange| exchange.body().len().to_string());
+        let source = Box::new(|_: &mut Exchange| Response::stream(Status::OK, "text/plain", Once(false)));
+        let away = Terms { place: Some(Place::Worker), body: Some(BodyPlan::Ignore), ..Terms::default() };
+        Gateway::new()
+            .with_middleware(RequestId::with_seed(1))
+            .with_middleware(Tracing::with_seed(2))
+            .with_route(both, "/inline", inline.clone(), Terms::default())
+            .with_route(both, "/length", length, Terms::default())
+            .with_route(both, "/source", source, Terms::default())
+            .with_route(both, "/away", inline, away)
+            .with("/echo", Echo)
+    }
+
+    fn means(log: &Log) -> Means {
+        Means {
+            gateways: Arc::new([gateway(), Gateway::new()]),
+            tally: Arc::new(Tally::new(
+                &CloseReason::LABELS,
+                &Violation::LABELS,
+                &Refusal::LABELS,
+                &[""; Method::ALL.len()],
+            )),
+            limits: Limits::default(),
+            clients_max: 4,
+            buffers_max: 4,
+            buffer_bytes: 4096,
+            server_name: None,
+            log: log.clone(),
+            access_format: AccessFormat::Json,
+            dispatching: Dispatching::nowhere(),
+            release_memory: || {},
+        }
+    }
+
+    /// Status, line, request id and trace of each line that comes of it.
+    fn logged(name: &str, said: &[&str]) -> Vec<(u64, String, String, String)> {
+        let path = std::env::temp_dir().join(format!("myriapod-access-{}-{name}", std::process::id()));
+        let log = Log::start(Level::Error, AccessTarget::open(&path).unwrap()).unwrap();
+        let mut floor = Floor::new(means(&log), Clock::scripted());
+        for bytes in said {
+            floor.admit(Said(bytes.as_bytes().to_vec()), SITE_MAIN);
+            while floor.is_busy() {
+                floor.serve(&Blind);
+            }
+        }
+        floor.end_turn();
+        assert!(log.stop());
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let lines = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let text = |line: &serde_json::Value, key: &str| line[key].as_str().unwrap_or_default().to_owned();
+        lines
+            .map(|line| {
+                let status = line["status"].as_u64().unwrap();
+                (status, text(&line, "request"), text(&line, "request_id"), text(&line, "trace_id"))
+            })
+            .collect()
+    }
+
+    fn request(line: &str, id: u128, behind: &str) -> String {
+        let trace = format!("00-{id:032x}-00000000000000ff-00");
+        format!("{line} HTTP/1.1\r\nHost: a\r\nX-Request-Id: id-{id}\r\nTraceparent: {trace}\r\n{behind}")
+    }
+
+    #[test]
+    fn every_answer_is_logged_with_its_id_and_trace_however_it_was_made() {
+        let said = [
+            ("GET /inline", "\r\n", 200),
+            ("POST /length", "Content-Length: 3\r\n\r\nabc", 200),
+            ("POST /echo", "Content-Length: 3\r\n\r\nabc", 200),
+            ("GET /source", "\r\n", 200),
+            ("GET /away", "\r\n", 503),
+            ("GET /none", "\r\n", 404),
+            ("POST /length", "Transfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
+        ];
+        let text: String = (1..).zip(said).map(|(id, (line, behind, _))| request(line, id, behind)).collect();
+        let lines = logged("every", &[&text]);
+        assert_eq!(lines.len(), said.len(), "{lines:?}");
+        for ((id, (line, _, status)), logged) in (1..).zip(said).zip(lines) {
+            let expected = (status, format!("{line} HTTP/1.1"), format!("id-{id}"), format!("{id:032x}"));
+            assert_eq!(logged, expected);
+        }
+    }
+
+    #[test]
+    fn what_no_middleware_has_seen_has_no_name_of_anothers() {
+        let good = request("POST /echo", 1, "Content-Length: 3\r\n\r\nabc");
+        let lines = logged("none", &[&(good.clone() + "nonsense\r\n\r\n"), "GET /a b c\r\n\r\n"]);
+        assert_eq!(lines.len(), 3, "{lines:?}");
+        assert_eq!((lines[0].0, &*lines[0].2), (200, "id-1"));
+        for line in &lines[1..] {
+            assert_eq!((line.0, &*line.2, &*line.3), (400, "", ""));
+        }
+    }
 }

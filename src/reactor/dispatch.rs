@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::base::guarded::guarded;
 use crate::base::pool::Pool;
 use crate::gateway::handler::Place;
-use crate::http::Source;
+use crate::http::{Response, Source, Status};
 use crate::observe::Tally;
 use crate::worker::delay::Delay;
 use crate::worker::pipe::Pipe;
@@ -64,6 +64,13 @@ impl Refusal {
     /// The labels, in the order of the enum, for metrics.
     pub const LABELS: [&'static str; 5] =
         ["queue_full", "queue_delay", "queue_timeout", "no_permit", "no_buffer"];
+
+    /// What a client is told whom we have no room for. A second is what a full queue takes to drain.
+    pub const ANSWER: Response = Response::fixed(
+        Status::SERVICE_UNAVAILABLE,
+        "Content-Type: text/plain; charset=utf-8\r\nRetry-After: 1\r\n",
+        b"503 Service Unavailable\n",
+    );
 }
 
 const _: () = assert!(Refusal::NoBuffer as usize + 1 == Refusal::LABELS.len());
@@ -235,6 +242,17 @@ impl Dispatch {
 
     pub(super) fn trim(&mut self) -> usize {
         self.jobs.trim()
+    }
+
+    #[cfg(test)]
+    pub(super) fn out(&self) -> u32 {
+        self.out
+    }
+
+    /// Whether a job could go out.
+    #[cfg(test)]
+    pub(super) fn has_permit(&self) -> bool {
+        self.means.hatch.is_some() && self.out < self.means.out_max
     }
 
     /// Jobs that lie with connections: neither in the pool nor out.

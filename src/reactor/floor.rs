@@ -6,6 +6,8 @@
 //! Not here: where connections and edges come from. That is the [`Reactor`](super::Reactor) with the kernel
 //! behind it, or a simulation; so that what is simulated is what runs.
 
+mod mail;
+
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
@@ -22,11 +24,10 @@ use crate::observe::log::{Level, Log};
 use crate::proto::h1::Stamp;
 use crate::reactor::SITE_ADMIN;
 use crate::reactor::access::Access;
-use crate::reactor::client::{Busy, Client, tell_of_panic};
+use crate::reactor::client::{Busy, Client};
 use crate::reactor::dispatch::{Dispatch, Dispatching};
 use crate::reactor::stream::Stream;
 use crate::reactor::turn::{CloseReason, Step, Turn};
-use crate::worker::{Errand, Job, ReplyTo};
 
 /// What connections are served with.
 pub struct Means {
@@ -201,43 +202,6 @@ impl<S: Stream> Floor<S> {
         if !client.readiness.set_queued(true) {
             self.ready.push_back(key);
         }
-    }
-
-    /// A job came home: its connection goes on, if it still waits for it.
-    pub(super) fn take_home(&mut self, job: Box<Job>) {
-        self.dispatch.came_home();
-        if matches!(job.errand, Errand::Panicked(_)) {
-            tell_of_panic(&job.request(), &job.to, &self.tally, &self.log);
-        }
-        let key = Key::from_parts(job.to.slot, job.to.generation);
-        match self.clients.get_mut(key) {
-            Some(client) if client.awaits(job.to.number) => {
-                client.come_home(job);
-                self.enqueue(key);
-            }
-            _ => {
-                self.tally.late_answers.add(u64::from(!matches!(job.errand, Errand::Unrun)));
-                self.dispatch.give_back(job);
-            }
-        }
-        // A permit came home with it, for the first who has waited for one and still lives.
-        while let Some((slot, generation)) = self.dispatch.next_hungry() {
-            if self.go_on(Key::from_parts(slot, generation)) {
-                break;
-            }
-        }
-    }
-
-    /// The handler of that exchange has room for more of its body.
-    pub(super) fn make_room(&mut self, to: ReplyTo) {
-        self.go_on(Key::from_parts(to.slot, to.generation));
-    }
-
-    fn go_on(&mut self, key: Key<Client<S>>) -> bool {
-        let Some(client) = self.clients.get_mut(key) else { return false };
-        client.may_go_on();
-        self.enqueue(key);
-        true
     }
 
     /// From here on answers end their connections. Wakes everybody, so that the idle ones go.
@@ -447,12 +411,32 @@ impl<S: Stream> Floor<S> {
         (turn, &mut self.clients)
     }
 
+    /// Permits that are out.
+    #[cfg(test)]
+    pub(super) fn out(&self) -> u32 {
+        self.dispatch.out()
+    }
+
+    /// Whether a connection wants a permit.
+    #[cfg(test)]
+    pub(super) fn has_hungry(&mut self) -> bool {
+        let keys: Vec<_> = self.clients.keys().collect();
+        keys.into_iter().any(|key| self.clients.get_mut(key).is_some_and(|client| client.is_hungry()))
+    }
+
+    /// Whether a connection waits for that job.
+    #[cfg(test)]
+    pub(super) fn is_awaited(&mut self, to: crate::worker::ReplyTo) -> bool {
+        let key = Key::from_parts(to.slot, to.generation);
+        self.clients.get_mut(key).is_some_and(|client| client.awaits(to.number))
+    }
+
     /// Walks everything and panics if a promise is broken; `is_lost` tells of a parked client whether it
     /// could go on and will not be told.
     #[cfg(test)]
     pub(super) fn validate(&mut self, is_lost: impl Fn(&Client<S>) -> bool) {
         self.wheel.validate();
-        let (mut lent, mut armed) = (0, 0);
+        let (mut lent, mut armed, mut waiting, mut at_home) = (0, 0, 0, 0);
         let keys: Vec<_> = self.clients.keys().collect();
         for key in keys {
             let Some(client) = self.clients.get_mut(key) else { continue };
@@ -469,10 +453,17 @@ impl<S: Stream> Floor<S> {
             assert!(client.deadline.has_reached(client.armed_for), "{key:?} is looked at too late");
             assert!(queues > 0 || !is_lost(client), "{key:?} lost its wake-up: {:?}", client.readiness);
             assert!(queues > 0 || !client.hoards(), "{key:?} is idle and keeps its buffer");
+            // With a permit left, nobody is hungry who was told.
+            let may_eat = self.dispatch.has_permit() && client.is_hungry();
+            assert!(queues > 0 || !may_eat, "{key:?} is hungry beside a permit");
+            waiting += u32::from(client.awaits_job());
+            at_home += u32::from(client.keeps_job());
             lent += u32::from(client.is_lent());
             armed += 1;
         }
         assert_eq!((lent, armed), (self.pool.lent(), self.wheel.armed()), "buffers lent, entries armed");
+        assert_eq!(at_home, self.dispatch.at_home(), "jobs that lie with connections");
+        assert!(waiting <= self.dispatch.out(), "{waiting} wait for a job and fewer are out");
         let clients = &mut self.clients;
         let is_anybody_thirsty = self.thirsty.iter().any(|key| clients.get_mut(*key).is_some());
         assert!(
@@ -484,6 +475,7 @@ impl<S: Stream> Floor<S> {
 
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        self.clients.is_empty() && self.pool.lent() == 0 && self.wheel.armed() == 0
+        let is_settled = self.dispatch.out() == 0 && self.dispatch.at_home() == 0;
+        self.clients.is_empty() && self.pool.lent() == 0 && self.wheel.armed() == 0 && is_settled
     }
 }

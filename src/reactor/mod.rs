@@ -159,7 +159,7 @@ impl Reactor {
         let worked_until = self.floor.clock.seen_ns();
         let worked = worked_until - self.floor.clock.now_ns();
         self.floor.tally.busy_ns.add(worked);
-        self.floor.tally.turn_ns_longest.raise(worked);
+        self.floor.tally.turn_work.record(worked, 1);
         // Room may have come up in this turn, and nothing else would tell.
         self.reconsider_accepting();
         let patience = self.patience();

@@ -30,11 +30,9 @@ pub(super) struct Pending {
     pub due: Option<Tick>,
     /// When it has waited for a worker for too long.
     pub withdraw_at: Option<Tick>,
-    /// When what is asked of the client is overdue, while an earlier moment of these stands in its place.
-    pub clients_deadline: Option<Tick>,
     /// The way of a body that is read as it comes.
     pub pipe: Option<Arc<Pipe>>,
-    /// Whether that had no room for more.
+    /// Whether that has no room for more.
     pub is_stalled: bool,
     pub method: Option<Method>,
     pub status: Option<Status>,
@@ -96,7 +94,6 @@ impl Pending {
 
     /// Ends it, whatever its stage: nobody wants an answer any more.
     pub(super) fn abandon(&mut self, dispatch: &mut Dispatch) {
-        self.clients_deadline = None;
         if !self.is_open() {
             return;
         }

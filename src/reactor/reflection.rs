@@ -7,7 +7,7 @@
 use crate::base::write_queue::WriteQueue;
 use crate::http::{Fields, Framing, Method, Request, Response, Status};
 use crate::proto::h1::Machine;
-use crate::reactor::access::AccessNote;
+use crate::reactor::access::{AccessNote, Sent};
 use crate::reactor::stream::Stream;
 use crate::reactor::turn::Turn;
 
@@ -75,7 +75,7 @@ impl Reflection {
         self.began_ns = turn.clock.now_ns();
         self.sent = 0;
         if turn.access.is_some() {
-            self.note.keep(request, stream);
+            self.note.keep(request, turn.notes, stream);
         }
     }
 
@@ -116,7 +116,8 @@ impl Reflection {
         turn.tally.answers.add(method as usize, status.code(), 1);
         turn.tally.latency.record(turn.clock.precise_ns().saturating_sub(self.began_ns), 1);
         if let Some(access) = &mut turn.access {
-            access.write_note(&self.note, status, self.sent, self.began_ns, turn.clock, turn.stamp);
+            let sent = Sent { status, body_bytes: self.sent };
+            access.write_note(&self.note, sent, self.began_ns, turn.clock, turn.stamp);
         }
         self.clear();
     }

@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::config::units::size_about;
+use crate::config::units::{duration_text, size_about};
 use crate::config::{Config, Endpoints, Listen, Pin, cpus_text};
 
 use super::budget::{Bound, Budget, Tables};
@@ -32,6 +32,8 @@ pub struct Banner<'a> {
     pub admin: Option<&'a Listen>,
     /// The CPU of each reactor that is pinned.
     pub cpus: &'a [u32],
+    /// Worker threads.
+    pub workers: u32,
     /// The patterns of a program's own routes.
     pub routes: &'a [String],
     /// What else the operator should know, most important first.
@@ -51,6 +53,7 @@ impl Banner<'_> {
                 .map(|admin| row("admin", format_args!("{}/metrics", reach(admin).trim_end_matches('/')))),
         );
         lines.push(row("reactors", self.reactors()));
+        lines.extend(self.workers().map(|workers| row("workers", workers)));
         lines.push(row("descriptors", self.descriptors()));
         lines.push(row("connections", self.connections()));
         lines.push(row("memory", self.memory()));
@@ -88,6 +91,17 @@ impl Banner<'_> {
             (_, [cpu]) => format!("{count}, pinned to CPU {cpu}"),
             (_, cpus) => format!("{count}, pinned to CPUs {}", cpus_text(cpus)),
         }
+    }
+
+    fn workers(&self) -> Option<String> {
+        let fixed = &self.config.fixed;
+        let patience = match fixed.queue_ms_max {
+            Some(ms) => format!("{} at most", duration_text(ms)),
+            None => String::from("for as long as it takes"),
+        };
+        let depth = fixed.queue_depth;
+        let text = || format!("{}, up to {depth} requests wait per reactor, {patience}", self.workers);
+        (self.workers > 0).then(text)
     }
 
     fn descriptors(&self) -> String {
@@ -128,15 +142,17 @@ impl Banner<'_> {
         let built_in = match fixed.endpoints {
             Endpoints::All => "/plaintext /json /echo /healthz /readyz /metrics",
             Endpoints::Health => "/healthz /readyz",
-            Endpoints::None if self.routes.is_empty() => "no endpoints",
+            Endpoints::None if self.routes.is_empty() && !fixed.demo => "no endpoints",
             Endpoints::None => "",
         };
-        let endpoints = [built_in, &self.routes()].join(" ");
-        let endpoints = endpoints.trim();
+        let demo = if fixed.demo { "/work /cpu" } else { "" };
+        let routes = self.routes();
+        let parts = [built_in, demo, &routes].into_iter().filter(|part| !part.is_empty());
+        let endpoints = parts.collect::<Vec<_>>().join(" ");
         match &fixed.root {
             Some(root) => format!("{} at /, and {endpoints}", root.display()),
             None if fixed.endpoints == Endpoints::All => format!("/ {endpoints}"),
-            None => String::from(endpoints),
+            None => endpoints,
         }
     }
 
@@ -208,6 +224,7 @@ fn grouped(count: u32) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::budget::staff_asked;
     use super::super::host::Host;
     use super::*;
 
@@ -224,7 +241,9 @@ mod tests {
     }
 
     fn text_with(config: &Config, admin: Option<&Listen>, routes: &[String], notes: &[String]) -> String {
-        let budget = Budget::new(&HOST, config, Tables::Private, 2).expect("room");
+        let staff = staff_asked(&HOST, config);
+        let budget =
+            Budget::new(&HOST, config, Tables::Private, 2).expect("room").with_workers(config, staff);
         let listen = &config.fixed.listen;
         let banner = Banner {
             version: "1.2.3",
@@ -233,6 +252,7 @@ mod tests {
             listen,
             admin,
             cpus: &[0, 1],
+            workers: staff.workers,
             routes,
             notes,
             ready_ms: 3,
@@ -256,6 +276,25 @@ myriapod 1.2.3 · ready in 3 ms
   try          curl http://127.0.0.1:8080/plaintext
 "
         );
+    }
+
+    #[test]
+    fn tells_of_workers_where_there_are_any() {
+        let mut config = Config::default();
+        config.fixed.demo = true;
+        let told = text(&config, None, &[]);
+        for line in [
+            "  workers      2, up to 1024 requests wait per reactor, 1s at most\n",
+            "  memory       150 MiB with all of them idle, 1.7 GiB with all busy, 8.0 GiB there\n",
+            "  serving      / /plaintext /json /echo /healthz /readyz /metrics /work /cpu\n",
+        ] {
+            assert!(told.contains(line), "{told}");
+        }
+        config.fixed.endpoints = Endpoints::None;
+        config.fixed.queue_ms_max = None;
+        let told = text(&config, None, &[]);
+        assert!(told.contains("  serving      /work /cpu\n"), "{told}");
+        assert!(told.contains("requests wait per reactor, for as long as it takes\n"), "{told}");
     }
 
     #[test]

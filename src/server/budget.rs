@@ -8,7 +8,8 @@
 use std::fmt;
 
 use crate::config::units::size_about;
-use crate::config::{AccessLog, Config};
+use crate::config::{AccessLog, Config, Dispatch};
+use crate::worker::{Job, Staff};
 
 use super::host::Host;
 
@@ -18,6 +19,10 @@ pub const IDLE_BYTES: u64 = 64;
 pub const IDLE_KERNEL_BYTES: u64 = 3_891;
 /// What a busy connection has besides its read buffer: output, the exchange, socket buffers in use.
 pub const BUSY_EXTRA_BYTES: u64 = 4_096;
+/// What a request that has left its connection has besides its buffer: where its parts lie, its places in the
+/// queues, a small body, a small answer.
+pub const JOB_EXTRA_BYTES: u64 = 4_096;
+const _: () = assert!(size_of::<Job>() as u64 <= JOB_EXTRA_BYTES / 2);
 
 /// Standard input, output and error.
 const STDIO: u32 = 3;
@@ -131,8 +136,10 @@ pub struct Budget {
     pub reserved: Reserved,
     /// Memory of all connections while idle.
     pub memory_idle_bytes: u64,
-    /// Memory of all connections if each were busy at once.
+    /// Memory of all connections if each were busy at once, and all jobs.
     pub memory_busy_bytes: u64,
+    /// Of it, memory of requests that are gathered for workers, wait for one, or are with one.
+    pub memory_jobs_bytes: u64,
     /// Memory there was to plan with.
     pub memory_available_bytes: u64,
     /// Read buffers one reactor may have out at once: memory holds them besides all idle connections.
@@ -159,6 +166,25 @@ impl Budget {
         Ok(plan.budget(connections, bound, reserved))
     }
 
+    /// Reckons with these workers: beside its connection's buffer a request has one of its own, from the time
+    /// it is gathered until it comes home, be anybody there or not.
+    #[must_use]
+    pub fn with_workers(mut self, config: &Config, staff: Staff) -> Budget {
+        if staff.workers == 0 {
+            return self;
+        }
+        let reactors = u64::from(self.reactors);
+        let per_job = u64::from(config.fixed.buffer_bytes) + JOB_EXTRA_BYTES;
+        let per_busy = u64::from(config.fixed.buffer_bytes) + BUSY_EXTRA_BYTES + per_job;
+        let out = reactors * u64::from(jobs_out_max(config, staff)) * per_job;
+        self.memory_jobs_bytes = u64::from(self.connections_max) * per_job + out;
+        self.memory_busy_bytes += self.memory_jobs_bytes;
+        let room = self.memory_available_bytes.saturating_sub(self.memory_idle_bytes + out);
+        let buffers = (room / per_busy / reactors).max(1);
+        self.buffers_per_reactor_max = narrow(buffers).min(self.buffers_per_reactor_max);
+        self
+    }
+
     /// How many connections a reactor may have. Shares differ by at most one and add up to
     /// [`connections_max`](Budget::connections_max).
     pub fn share(&self, reactor: u32) -> u32 {
@@ -175,8 +201,24 @@ impl fmt::Display for Budget {
             f,
             "{} connections at once on {} reactors: {idle} with all of them idle, {busy} with all busy",
             self.connections_max, self.reactors
-        )
+        )?;
+        match self.memory_jobs_bytes {
+            0 => Ok(()),
+            jobs => write!(f, ", {} of that for workers", size_about(jobs)),
+        }
     }
+}
+
+/// Jobs that one reactor may have out at once: all that wait and all that are at workers.
+pub fn jobs_out_max(config: &Config, staff: Staff) -> u32 {
+    config.fixed.queue_depth.saturating_add(staff.posts())
+}
+
+/// The workers that these settings ask for: routes written in code may want some too.
+pub fn staff_asked(host: &Host, config: &Config) -> Staff {
+    let fixed = &config.fixed;
+    let is_needed = fixed.demo || fixed.dispatch == Dispatch::Queue;
+    Staff::of(if is_needed { fixed.workers.unwrap_or(host.cpus) } else { 0 })
 }
 
 /// What a connection costs at most: one that is being served.
@@ -284,6 +326,7 @@ impl Plan<'_> {
             reserved,
             memory_idle_bytes,
             memory_busy_bytes: connections * busy_bytes(self.config),
+            memory_jobs_bytes: 0,
             memory_available_bytes: available,
             buffers_per_reactor_max: narrow(buffers),
         }
@@ -487,6 +530,52 @@ mod tests {
         );
         let buffers = u64::from(budget.buffers_per_reactor_max) * 2 * (16_384 + BUSY_EXTRA_BYTES);
         assert!(budget.memory_idle_bytes + buffers <= 8 * GIB);
+    }
+
+    #[test]
+    fn workers_cost_a_second_buffer_for_each_request() {
+        let config = asking(1_000);
+        let plain = Budget::new(&host(20_000), &config, Tables::Private, 2).expect("room");
+        assert_eq!(plain.memory_jobs_bytes, 0);
+        assert_eq!(
+            plain.clone().with_workers(&config, Staff::of(0)),
+            plain,
+            "nobody is there to hand them to"
+        );
+        let budget = plain.clone().with_workers(&config, Staff::of(4));
+        let out = 2 * (1_024 + 8);
+        assert_eq!(budget.memory_jobs_bytes, (1_000 + out) * (16_384 + JOB_EXTRA_BYTES));
+        assert_eq!(budget.memory_busy_bytes, plain.memory_busy_bytes + budget.memory_jobs_bytes);
+        assert_eq!(budget.memory_idle_bytes, plain.memory_idle_bytes);
+        assert_eq!(
+            budget.to_string(),
+            "1000 connections at once on 2 reactors: 3.7 MiB with all of them idle, 83 MiB with all busy, \
+             59 MiB of that for workers"
+        );
+    }
+
+    #[test]
+    fn buffers_and_jobs_share_what_idle_connections_leave() {
+        let mut host = host(1 << 20);
+        host.memory_available_bytes = GIB;
+        let config = asking(200_000);
+        let plain = Budget::new(&host, &config, Tables::Private, 2).expect("room");
+        let budget = plain.clone().with_workers(&config, Staff::of(4));
+        let busy =
+            u64::from(budget.buffers_per_reactor_max) * (2 * 16_384 + BUSY_EXTRA_BYTES + JOB_EXTRA_BYTES);
+        let out = u64::from(jobs_out_max(&config, Staff::of(4))) * (16_384 + JOB_EXTRA_BYTES);
+        assert!(budget.memory_idle_bytes + 2 * (busy + out) <= GIB);
+        assert!(budget.buffers_per_reactor_max < plain.buffers_per_reactor_max / 2);
+    }
+
+    #[test]
+    fn workers_are_asked_for_by_what_needs_them() {
+        let mut config = Config::default();
+        assert_eq!(staff_asked(&host(64), &config), Staff::of(0));
+        config.fixed.demo = true;
+        assert_eq!(staff_asked(&host(64), &config), Staff::of(2));
+        config.fixed.workers = Some(7);
+        assert_eq!(staff_asked(&host(64), &config), Staff::of(7));
     }
 
     #[test]

@@ -46,6 +46,10 @@ use crate::server::start_error::StartError;
 ///
 /// Patterns are those of [`Router::entry`](crate::gateway::route::Router::entry). A path with a route for GET
 /// answers HEAD too; OPTIONS is answered with what is allowed, and other methods are refused with 405.
+///
+/// All threads share the process's table of descriptors, unless the settings ask for
+/// [`DescriptorTable::Private`]: in a private one, a file or socket that the program opened elsewhere is not
+/// the same, and a handler on a reactor must not use one.
 #[must_use = "a builder does nothing until `start` or `run`"]
 #[derive(Default)]
 pub struct Builder {
@@ -59,8 +63,9 @@ pub struct Builder {
 
 /// Settings. Whatever has no method here is in [`Config`].
 impl Builder {
-    /// Settings from elsewhere, a command line for example, in place of all that was said before. Which
-    /// built-in endpoints are served is not taken from it: see [`health`](Builder::health).
+    /// Settings from elsewhere, a command line for example, in place of those said before. Addresses given to
+    /// [`listen`](Builder::listen) win over its own, and which built-in endpoints are served is not taken
+    /// from it: see [`health`](Builder::health).
     pub fn config(self, config: Config) -> Builder {
         Builder { config, ..self }
     }

@@ -107,6 +107,7 @@ impl Server {
             listen: &plan.listen,
             admin: plan.admin.as_ref(),
             cpus: &plan.cpus,
+            workers: plan.staff.workers,
             routes: &routes,
             notes: &[],
             ready_ms: began.elapsed().as_millis() as u64,

@@ -15,7 +15,7 @@ use crate::observe::{Tally, WorkerTally};
 use crate::proto::Violation;
 use crate::reactor::{CloseReason, Dispatching, Inbox, Means, Refusal};
 use crate::server::app::App;
-use crate::server::budget::Budget;
+use crate::server::budget::{Budget, jobs_out_max};
 use crate::server::launch::Gate;
 use crate::server::start_error::StartError;
 use crate::server::{memory, topology};
@@ -80,6 +80,7 @@ impl<'a> Plan<'a> {
         };
         plan.gateways = Arc::new([plan.main_gateway(app)?, plan.admin_gateway()]);
         plan.settle_staff()?;
+        plan.budget = plan.budget.with_workers(config, plan.staff);
         Ok(plan)
     }
 
@@ -98,7 +99,7 @@ impl<'a> Plan<'a> {
 
     /// Jobs that one reactor may have out at once: all that wait and all that are at workers.
     pub(super) fn out_max(&self) -> u32 {
-        self.config.fixed.queue_depth.saturating_add(self.staff.posts())
+        jobs_out_max(self.config, self.staff)
     }
 
     /// What reactors and workers share, if there are any workers.

@@ -12,7 +12,7 @@ use crate::base::clock::Deadline;
 use crate::base::guarded::guarded;
 use crate::gateway::handler::BodyPlan;
 use crate::gateway::route::{Params, Priority, Route};
-use crate::gateway::{Awaited, Exchange, Incoming, Notes, Ticket};
+use crate::gateway::{Exchange, Incoming, Notes, Ticket};
 use crate::http::{Body, Framing, HeadIndex, Piece, Request, Response, Source, Status};
 use crate::worker::file::FileSource;
 use crate::worker::pipe::Pipe;
@@ -35,6 +35,21 @@ pub struct ReplyTo {
 impl fmt::Display for ReplyTo {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{}-{}-{}-{}", self.reactor, self.slot, self.generation, self.number)
+    }
+}
+
+/// What a request is called in logs: the id that it was given, else its return address.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestName<'a> {
+    /// By a middleware or the client; may be empty.
+    pub given: &'a str,
+    /// Where its answer goes.
+    pub to: ReplyTo,
+}
+
+impl fmt::Display for RequestName<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.given.is_empty() { self.to.fmt(out) } else { out.write_str(self.given) }
     }
 }
 
@@ -100,7 +115,7 @@ impl Job {
             body: Vec::new(),
             stream: None,
             route: None,
-            params: Params::default(),
+            params: Params::NONE,
             notes: Notes::default(),
             ticket: Arc::default(),
             deadline: Deadline::NEVER,
@@ -113,6 +128,12 @@ impl Job {
     #[must_use]
     pub fn request(&self) -> Request<'_> {
         Request::new(&self.index, self.head.unread())
+    }
+
+    /// The request's name for logs.
+    #[must_use]
+    pub fn id(&self) -> RequestName<'_> {
+        RequestName { given: self.notes.request_id(), to: self.to }
     }
 
     /// Which jobs are taken first.
@@ -165,8 +186,8 @@ impl Job {
             None => Incoming::Whole(&self.body),
         };
         let request = Request::new(&self.index, self.head.unread());
-        let awaited = Awaited { deadline: self.deadline, ticket: Some(&self.ticket) };
-        let mut exchange = Exchange::new(request, &mut self.notes).with_body(body).awaited(awaited);
+        let exchange = Exchange::new(request, &mut self.notes);
+        let mut exchange = exchange.on_errand(body, self.deadline, &self.ticket);
         exchange.take_route(route, self.params);
         // What a handler shares with others is its own to guard; of this request nothing is used again.
         match guarded(|| route.handler().handle(&mut exchange)) {

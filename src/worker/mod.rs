@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_queue::SegQueue;
 
-pub use job::{Errand, Job, ReplyTo};
+pub use job::{Errand, Job, ReplyTo, RequestName};
 pub use post::Post;
 pub use threads::{Staff, Workers, is_stuck};
 
@@ -100,7 +100,7 @@ impl Workshop {
     }
 
     fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::Relaxed)
+        self.stopping.load(Ordering::Acquire)
     }
 }
 

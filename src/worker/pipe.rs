@@ -96,11 +96,44 @@ impl Pipe {
         }
     }
 
+    /// What is there to be read, for simulations, in which nobody may wait.
+    #[cfg(test)]
+    pub(crate) fn take(&self) -> Taken {
+        let end = self.end.load(Ordering::Acquire);
+        match (self.pop(), end) {
+            (Some(piece), _) => Taken::Piece(piece),
+            (None, COMING) => Taken::Nothing,
+            (None, WHOLE) => Taken::Whole,
+            (None, _) => Taken::Broken,
+        }
+    }
+
+    /// The next piece, if it is there; tells the writer if he waits for room.
+    fn pop(&self) -> Option<Vec<u8>> {
+        let piece = self.pieces.pop()?;
+        fence(Ordering::SeqCst);
+        if self.wants_room.swap(false, Ordering::Relaxed) {
+            self.desk.room(self.to);
+        }
+        Some(piece)
+    }
+
     /// The reading end, for the thread that calls this.
     pub(super) fn reader<'p>(&'p self, ticket: &'p Ticket, deadline: Deadline) -> PipeReader<'p> {
         let _ = self.reader.set(thread::current());
         PipeReader { pipe: self, ticket, deadline, piece: Vec::new(), read: 0 }
     }
+}
+
+/// See [`Pipe::take`].
+#[cfg(test)]
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    Piece(Vec<u8>),
+    /// More is to come.
+    Nothing,
+    Whole,
+    Broken,
 }
 
 /// The handler's end of a [`Pipe`].
@@ -118,11 +151,7 @@ impl PipeReader<'_> {
         loop {
             // In this order: what was said to be the end has all of its pieces before it.
             let end = self.pipe.end.load(Ordering::Acquire);
-            if let Some(piece) = self.pipe.pieces.pop() {
-                fence(Ordering::SeqCst);
-                if self.pipe.wants_room.swap(false, Ordering::Relaxed) {
-                    self.pipe.desk.room(self.pipe.to);
-                }
+            if let Some(piece) = self.pipe.pop() {
                 return Ok(piece);
             }
             match end {

@@ -138,6 +138,8 @@ fn work(shop: &Workshop, number: u32) {
     tally.manned.set(1);
     loop {
         turn = turn.wrapping_add(1);
+        // Asked before the lanes are looked through: what was handed in before the end was said is found.
+        let is_last_look = shop.is_stopping();
         if let Some((mut job, was_stolen)) = shop.take(home, turn) {
             member.found(|| shop.has_work());
             tally.steals.add(u64::from(was_stolen));
@@ -145,7 +147,7 @@ fn work(shop: &Workshop, number: u32) {
             tally.wakes.add(u64::from(shop.deliver(job)));
         } else if let Some(source) = shop.discarded.pop() {
             guarded(|| drop(source));
-        } else if shop.is_stopping() {
+        } else if is_last_look {
             break;
         } else {
             now_ns = None;

@@ -19,6 +19,12 @@ const FIELDS: &str = "Content-Type: text/html; charset=utf-8\r\n\
     X-Content-Type-Options: nosniff\r\n\
     Cache-Control: no-cache\r\n";
 
+/// What `--demo` adds.
+const DEMO: &str = "<p class=\"row\"><a href=\"/work?ms=50\">/work</a>\
+    <span>keeps a worker waiting for so many milliseconds</span></p>\n\
+    <p class=\"row\"><a href=\"/cpu?us=200\">/cpu</a>\
+    <span>keeps a worker computing for so many microseconds</span></p>\n";
+
 /// See the module.
 pub struct Welcome {
     page: Vec<u8>,
@@ -31,6 +37,7 @@ impl Welcome {
         // Values come last, so that braces in them stay what they are.
         let page = TEMPLATE
             .replace("{version}", env!("CARGO_PKG_VERSION"))
+            .replace("{demo}", if config.fixed.demo { DEMO } else { "" })
             .replace("{commands}", &commands(listen))
             .replace("{settings}", &settings(&config.changed()));
         Welcome { page: page.into_bytes() }
@@ -175,6 +182,16 @@ mod tests {
     }
 
     #[test]
+    fn what_keeps_workers_busy_is_linked_where_it_is_served() {
+        let mut config = Config::default();
+        let listen = config.fixed.listen.clone();
+        assert!(!page(&config, &listen).contains("/work"));
+        config.fixed.demo = true;
+        let page = page(&config, &listen);
+        assert!(page.contains("href=\"/work?ms=50\"") && page.contains("href=\"/cpu?us=200\""), "{page}");
+    }
+
+    #[test]
     fn the_page_allows_itself_nothing_but_its_style() {
         let answer = answer(&gateway(), Method::Get, "/");
         let fields = String::from_utf8(answer.fields.lines().concat()).unwrap();
@@ -219,7 +236,7 @@ mod tests {
     fn the_page_is_small_and_whole() {
         let page = page(&Config::default(), &Config::default().fixed.listen);
         assert!(page.len() <= PAGE_BYTES_MAX, "{} bytes", page.len());
-        for name in ["{version}", "{commands}", "{settings}"] {
+        for name in ["{version}", "{demo}", "{commands}", "{settings}"] {
             assert!(TEMPLATE.contains(name) && !page.contains(name), "{name}");
         }
     }

@@ -1,6 +1,7 @@
 //! What only a busy connection has, and its share of a turn.
 
 use crate::base::buffer::ReadBuffer;
+use crate::base::clock::Tick;
 use crate::base::write_queue::WriteQueue;
 use crate::config::Limits;
 use crate::proto::h1::Machine;
@@ -15,6 +16,8 @@ pub(in crate::reactor) struct Busy {
     pub(super) output: WriteQueue,
     pub(super) reflection: Reflection,
     pub(super) pending: Pending,
+    /// When what its client is asked for is overdue, where it is looked at before that.
+    pub(super) asked_by: Option<Tick>,
     /// Bytes that moved since the wait began, in the direction it waits for.
     pub(super) moved: u64,
     /// Answers completed in this drive.
@@ -29,6 +32,7 @@ impl Busy {
             output: WriteQueue::default(),
             reflection: Reflection::default(),
             pending: Pending::default(),
+            asked_by: None,
             moved: 0,
             answered: 0,
         }
@@ -38,6 +42,7 @@ impl Busy {
     pub(in crate::reactor) fn open(&mut self, number: u32) {
         debug_assert!(self.input.is_empty() && self.output.is_empty());
         self.machine = Machine::new(number);
+        self.asked_by = None;
         self.moved = 0;
         self.answered = 0;
     }

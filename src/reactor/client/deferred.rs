@@ -12,12 +12,13 @@ use crate::base::clock::{Deadline, Tick};
 use crate::base::guarded::guarded;
 use crate::gateway::handler::{BodyPlan, Place};
 use crate::gateway::route::{Params, Route};
-use crate::http::{Body, Framing, Method, Piece, Response, Status};
+use crate::http::{Body, Framing, Method, Piece, Request, Response, Status};
+use crate::reactor::access::Sent;
 use crate::reactor::dispatch::{Refusal, drop_guarded};
 use crate::reactor::pending::Stage;
 use crate::reactor::stream::Stream;
 use crate::reactor::turn::{CloseReason, Step, Turn};
-use crate::worker::{Errand, Job, ReplyTo};
+use crate::worker::{Errand, Job, ReplyTo, RequestName};
 
 /// Where a deferred exchange stands after a step.
 #[derive(PartialEq, Eq)]
@@ -43,6 +44,7 @@ impl<S: Stream> Client<S> {
         pending.method = Some(turn.index.method);
         pending.began_ns = turn.clock.now_ns();
         pending.notes.copy_from(turn.notes);
+        self.keep_note(busy, turn);
         let head_len = usize::from(turn.index.head_len);
         let Some(mut job) = turn.dispatch.lend() else {
             busy.input.consume(head_len);
@@ -50,9 +52,6 @@ impl<S: Stream> Client<S> {
         };
         job.index.copy_from(turn.index);
         move_head(busy, &mut job, head_len);
-        if turn.access.is_some() {
-            busy.pending.note.keep(&job.request(), &self.stream);
-        }
         job.route = Some(Arc::clone(route));
         job.params = params;
         job.notes.copy_from(&busy.pending.notes);
@@ -77,20 +76,28 @@ impl<S: Stream> Client<S> {
         pending.keep = busy.machine.number() + 1 < turn.limits.requests_max;
         pending.method = Some(turn.index.method);
         pending.began_ns = turn.clock.now_ns();
+        self.keep_note(busy, turn);
         let Some(mut job) = turn.dispatch.lend() else {
             if let Body::Source(source) = response.body {
                 drop_guarded(source);
             }
+            // The handler's answer has left the middleware; this one has not.
+            busy.pending.notes.copy_from(turn.notes);
             busy.input.consume(head_len);
             return self.refuse_request(Refusal::NoBuffer, busy, turn);
         };
         job.index.copy_from(turn.index);
         move_head(busy, &mut job, head_len);
-        if turn.access.is_some() {
-            busy.pending.note.keep(&job.request(), &self.stream);
-        }
         job.errand = Errand::Answered(response);
         busy.pending.come_home(job);
+    }
+
+    /// What the access log will tell of the request whose head was just read.
+    fn keep_note(&self, busy: &mut Busy, turn: &Turn<'_>) {
+        if turn.access.is_some() {
+            let request = Request::new(turn.index, busy.input.unread());
+            busy.pending.note.keep(&request, turn.notes, &self.stream);
+        }
     }
 
     fn collect(&mut self, job: Box<Job>, busy: &mut Busy, turn: &mut Turn<'_>) {
@@ -148,8 +155,7 @@ impl<S: Stream> Client<S> {
     /// The request is as complete as its handler wants it: here or on a worker, it is answered.
     fn call(&mut self, mut job: Box<Job>, busy: &mut Busy, turn: &mut Turn<'_>) {
         let place = job.route.as_ref().map_or(Place::Reactor, |route| route.place());
-        let own = job.route.as_ref().and_then(|route| route.terms().request_ms_max);
-        let ms_max = own.unwrap_or(turn.dispatch.request_ms_max());
+        let ms_max = answer_ms_max(&job, turn);
         let now_ns = turn.clock.now_ns();
         job.errand = Errand::Call;
         job.to = self.reply_to(busy, turn);
@@ -158,7 +164,7 @@ impl<S: Stream> Client<S> {
         if place == Place::Reactor {
             job.run();
             if matches!(job.errand, Errand::Panicked(_)) {
-                tell_of_panic(&job.request(), &job.to, turn.tally, turn.log);
+                tell_of_panic(&job.request(), job.id(), turn.tally, turn.log);
             }
             return busy.pending.come_home(job);
         }
@@ -194,16 +200,18 @@ impl<S: Stream> Client<S> {
     }
 
     fn wait_for_answer(&mut self, busy: &mut Busy) -> Stand {
+        // Before the end of its request there are bytes, and who reads them is not to give up.
+        if self.readiness.is_ending()
+            && (busy.pending.pipe.is_none() || busy.machine.has_whole_request())
+            && let Some(ticket) = &busy.pending.ticket
+        {
+            ticket.client_leaves();
+        }
         // A body that is read as it comes goes on coming while its handler runs. Room for it is looked for
         // first: what the machine has told of once must be taken, or it would tell of it twice, and take
         // what lies behind for another request.
         let pending = &mut busy.pending;
         let Some(pipe) = pending.pipe.as_ref().filter(|_| !busy.machine.has_whole_request()) else {
-            if self.readiness.is_ending()
-                && let Some(ticket) = &pending.ticket
-            {
-                ticket.client_leaves();
-            }
             return Stand::Waits;
         };
         pending.is_stalled = !pipe.has_room();
@@ -230,6 +238,8 @@ impl<S: Stream> Client<S> {
         let keep = busy.pending.keep && !turn.draining;
         if let Some(job) = &busy.pending.job {
             busy.reflection.open(response, &job.request(), keep, &self.stream, turn);
+            // What middleware noted since the head was read is about another request.
+            std::mem::swap(&mut busy.reflection.note, &mut busy.pending.note);
             busy.machine.ask_for_body(&mut busy.output);
         }
         busy.pending.close(turn.dispatch);
@@ -239,6 +249,10 @@ impl<S: Stream> Client<S> {
     fn answer_deferred(&mut self, mut response: Response, busy: &mut Busy, turn: &mut Turn<'_>) {
         turn.gateways[usize::from(self.site)].finish(&busy.pending.notes, &mut response);
         let response = self.measured(response, busy, turn);
+        // Whatever is still to come of the body, nobody reads it any more.
+        if let Some(pipe) = busy.pending.pipe.take() {
+            pipe.close(false);
+        }
         let keep = busy.pending.keep && !turn.draining;
         let status = response.status;
         let method = busy.pending.method.unwrap_or(Method::Unknown);
@@ -274,9 +288,10 @@ impl<S: Stream> Client<S> {
             busy.pending.announced = announced;
             return response;
         }
-        let id = self.reply_to(busy, turn);
+        let to = self.reply_to(busy, turn);
         if let (Some(job), Body::Source(source)) = (&mut busy.pending.job, response.body) {
-            tell_of_panic(&job.request(), &id, turn.tally, turn.log);
+            let id = RequestName { given: busy.pending.notes.request_id(), to };
+            tell_of_panic(&job.request(), id, turn.tally, turn.log);
             // Goes with the job to where it is dropped.
             job.errand = Errand::Pull(source);
         }
@@ -287,7 +302,8 @@ impl<S: Stream> Client<S> {
         let pending = &mut busy.pending;
         turn.tally.latency.record(turn.clock.precise_ns().saturating_sub(pending.began_ns), 1);
         if let (Some(access), Some(status)) = (&mut turn.access, pending.status) {
-            access.write_note(&pending.note, status, pending.sent, pending.began_ns, turn.clock, turn.stamp);
+            let sent = Sent { status, body_bytes: pending.sent };
+            access.write_note(&pending.note, sent, pending.began_ns, turn.clock, turn.stamp);
         }
         pending.close(turn.dispatch);
     }
@@ -303,7 +319,7 @@ impl<S: Stream> Client<S> {
         }
         job.to = self.reply_to(busy, turn);
         let ticket = Arc::clone(&job.ticket);
-        let ms_max = turn.dispatch.request_ms_max();
+        let ms_max = answer_ms_max(&job, turn);
         match turn.dispatch.fetch(job, turn.clock.now_ns()) {
             Ok(()) => {
                 busy.pending.stage = Stage::Pulling;
@@ -326,8 +342,12 @@ impl<S: Stream> Client<S> {
             job.errand = Errand::Pull(source);
         }
         busy.pending.stage = Stage::Sending;
+        let route = busy.pending.job.as_ref().and_then(|job| job.route.as_ref());
+        let is_here = route.is_none_or(|route| route.place() == Place::Reactor);
         let is_right = |sent: u64| busy.pending.announced.is_none_or(|announced| sent <= announced);
         match piece {
+            // On a reactor, a source that gives nothing again and again would keep everybody waiting.
+            Piece::Bytes(bytes) if bytes.is_empty() && is_here => Stand::Broken,
             Piece::Bytes(bytes) if is_right(busy.pending.sent + bytes.len() as u64) => {
                 busy.pending.sent += bytes.len() as u64;
                 busy.machine.more_owned(bytes, &mut busy.output);
@@ -345,7 +365,7 @@ impl<S: Stream> Client<S> {
     /// Tells the client at once that its request is not going to be served.
     fn refuse_request(&mut self, refusal: Refusal, busy: &mut Busy, turn: &mut Turn<'_>) {
         turn.tally.refusals.add(refusal as usize, 1);
-        self.answer_deferred(BUSY, busy, turn);
+        self.answer_deferred(Refusal::ANSWER, busy, turn);
     }
 
     /// A deadline of ours has passed. `None`: it has not.
@@ -360,8 +380,6 @@ impl<S: Stream> Client<S> {
         if !is_overdue && has_passed(pending.withdraw_at) {
             pending.withdraw_at = None;
             if !pending.ticket.as_ref()?.withdraw() {
-                // What is asked of the client goes on being asked.
-                self.set_deadline(self.wait, turn);
                 return None;
             }
         } else if !is_overdue {
@@ -379,9 +397,6 @@ impl<S: Stream> Client<S> {
         let Some(mut busy) = self.busy.take() else { return Step::Close(CloseReason::WriteTimeout) };
         if let Some(ticket) = busy.pending.ticket.take() {
             ticket.cancel();
-        }
-        if let Some(pipe) = busy.pending.pipe.take() {
-            pipe.close(false);
         }
         if is_overdue {
             turn.tally.overdue.add(1);
@@ -408,19 +423,46 @@ impl<S: Stream> Client<S> {
         }
     }
 
-    /// Its handler has room for more of the body, or a permit came home.
-    pub(in crate::reactor) fn may_go_on(&mut self) {
-        let Some(busy) = &mut self.busy else { return };
-        busy.pending.is_stalled = false;
-        if busy.pending.stage == Stage::Hungry {
+    /// Its handler has room for more of the body.
+    pub(in crate::reactor) fn has_room(&mut self) {
+        if let Some(busy) = &mut self.busy {
+            busy.pending.is_stalled = false;
+        }
+    }
+
+    /// A permit came home. Returns whether it has waited for one.
+    pub(in crate::reactor) fn takes_permit(&mut self) -> bool {
+        let Some(busy) = &mut self.busy else { return false };
+        let was_hungry = busy.pending.stage == Stage::Hungry;
+        if was_hungry {
             busy.pending.stage = Stage::Sending;
         }
+        was_hungry
     }
 
     /// Whether it waits for others: a worker, room in a pipe, a permit.
     pub(super) fn waits_for_others(&self) -> bool {
         let busy = self.busy.as_deref();
         busy.is_some_and(|busy| busy.pending.is_away())
+    }
+
+    /// Whether its job is out, and not for nobody.
+    #[cfg(test)]
+    pub(in crate::reactor) fn awaits_job(&self) -> bool {
+        let stage = self.busy.as_deref().map(|busy| busy.pending.stage);
+        matches!(stage, Some(Stage::Away | Stage::Pulling))
+    }
+
+    /// Whether its job is here.
+    #[cfg(test)]
+    pub(in crate::reactor) fn keeps_job(&self) -> bool {
+        self.busy.as_deref().is_some_and(|busy| busy.pending.job.is_some())
+    }
+
+    /// Whether it wants a permit.
+    #[cfg(test)]
+    pub(in crate::reactor) fn is_hungry(&self) -> bool {
+        self.busy.as_deref().is_some_and(|busy| busy.pending.stage == Stage::Hungry)
     }
 
     /// The answer broke off. The client sees by the framing that it is not whole.
@@ -436,12 +478,11 @@ impl<S: Stream> Client<S> {
     }
 }
 
-/// What a client is told whom we have no room for. A second is what a full queue takes to drain.
-const BUSY: Response = Response::fixed(
-    Status::SERVICE_UNAVAILABLE,
-    "Content-Type: text/plain; charset=utf-8\r\nRetry-After: 1\r\n",
-    b"503 Service Unavailable\n",
-);
+/// How long the answer, or the next piece of it, may take.
+fn answer_ms_max(job: &Job, turn: &Turn<'_>) -> Option<u32> {
+    let own = job.route.as_ref().and_then(|route| route.terms().request_ms_max);
+    own.unwrap_or(turn.dispatch.request_ms_max())
+}
 
 /// The buffer goes with the job; what came behind the head stays, in the buffer that the job had.
 fn move_head(busy: &mut Busy, job: &mut Job, head_len: usize) {

@@ -111,6 +111,13 @@ impl<S: Stream> Client<S> {
         self.busy.is_some()
     }
 
+    /// Whether it could go on and will not be told, given whether the kernel would tell it. Who waits for
+    /// others leaves unread what came meanwhile.
+    #[cfg(test)]
+    pub(super) fn is_lost(&self, is_lost: impl Fn(bool) -> bool) -> bool {
+        self.wait != Wait::Answer && is_lost(self.is_blocked())
+    }
+
     /// Does what can be done now.
     pub(super) fn drive(&mut self, turn: &mut Turn<'_>) -> Step {
         let Some(mut busy) = self.busy.take().or_else(|| turn.lend(self.number)) else {
@@ -137,11 +144,7 @@ impl<S: Stream> Client<S> {
         {
             return Some(step);
         }
-        // The moment that has passed may have been another one than that of the wait.
-        if !turn.clock.now().has_reached(self.deadline) {
-            return None;
-        }
-        if self.earns_another_span(turn) {
+        if self.was_looked_at_early(turn) || self.earns_another_span(turn) {
             return None;
         }
         let is_untouched = self.busy.is_none();
@@ -151,11 +154,8 @@ impl<S: Stream> Client<S> {
             Wait::Head if is_untouched => Step::Close(CloseReason::ReadTimeout),
             Wait::Head => self.give_up(Violation::HeadTimeout, turn),
             Wait::Body => self.give_up(Violation::BodyTimeout, turn),
-            // Not overdue: the moment that has passed was another one.
-            Wait::Answer => {
-                self.set_deadline(Wait::Answer, turn);
-                return None;
-            }
+            // Nothing is asked of the client, so nothing of it can be overdue.
+            Wait::Answer => return None,
             Wait::Drain => {
                 self.stream.reset_on_close();
                 Step::Close(CloseReason::WriteTimeout)
@@ -194,17 +194,16 @@ impl<S: Stream> Client<S> {
         };
         let wait = self.waits_for(&busy);
         let number = busy.machine.number();
-        let is_another = (wait, number) != (self.wait, self.number);
-        if is_another {
+        if let Some(asked_by) = busy.asked_by.take() {
+            self.deadline = asked_by;
+        }
+        if (wait, number) != (self.wait, self.number) {
             self.deadline = turn.clock.now().after_ms(span_ms(wait, turn.limits));
             busy.moved = 0;
         }
         (self.wait, self.number) = (wait, number);
-        if busy.pending.is_away() || busy.pending.clients_deadline.is_some() {
-            if is_another {
-                busy.pending.clients_deadline = None;
-            }
-            self.deadline = self.deadline_of(&mut busy, wait, turn);
+        if busy.pending.is_away() {
+            self.look_early(&mut busy, turn);
         }
 
         let is_idle = self.life == Life::Open && busy.is_idle();
@@ -227,29 +226,36 @@ impl<S: Stream> Client<S> {
         Step::Park
     }
 
-    /// The earlier of what is asked of the client and of who makes the answer.
+    /// Who makes the answer has deadlines too. The client's own is kept where another comes before it.
     #[cold]
-    fn deadline_of(&self, busy: &mut Busy, wait: Wait, turn: &Turn<'_>) -> Tick {
+    fn look_early(&mut self, busy: &mut Busy, turn: &Turn<'_>) {
         let now = turn.clock.now();
-        let clients = busy.pending.clients_deadline.take().unwrap_or(self.deadline);
-        match busy.pending.next_moment(now) {
-            Some(moment) if wait == Wait::Answer => moment,
-            Some(moment) if clients.has_reached(moment) => {
-                // What the client has left holds again when the other side has done its part.
-                busy.pending.clients_deadline = Some(clients);
-                moment
-            }
-            // Nothing is asked of anybody: it is looked at now and then.
-            None if wait == Wait::Answer => now.after_ms(span_ms(wait, turn.limits)),
-            _ => clients,
+        let moment = busy.pending.next_moment(now);
+        if self.wait == Wait::Answer {
+            // Nothing is asked of anybody but others: it is looked at now and then.
+            self.deadline = moment.unwrap_or(now.after_ms(span_ms(self.wait, turn.limits)));
+        } else if let Some(moment) = moment
+            && self.deadline.has_reached(moment)
+        {
+            busy.asked_by = Some(std::mem::replace(&mut self.deadline, moment));
         }
     }
 
-    #[cold]
-    fn set_deadline(&mut self, wait: Wait, turn: &Turn<'_>) {
-        let Some(mut busy) = self.busy.take() else { return };
-        self.deadline = self.deadline_of(&mut busy, wait, turn);
+    /// Whether the deadline that has passed was not the client's; then the next one is set.
+    fn was_looked_at_early(&mut self, turn: &Turn<'_>) -> bool {
+        if !self.waits_for_others() {
+            return false;
+        }
+        let Some(mut busy) = self.busy.take() else { return false };
+        if let Some(asked_by) = busy.asked_by.take() {
+            self.deadline = asked_by;
+        }
+        let was_early = self.wait == Wait::Answer || !turn.clock.now().has_reached(self.deadline);
+        if was_early {
+            self.look_early(&mut busy, turn);
+        }
         self.busy = Some(busy);
+        was_early
     }
 
     /// An idle connection while the server leaves. One that never spoke may have its first request on the
@@ -292,20 +298,19 @@ impl<S: Stream> Client<S> {
 
     /// A wait for bytes is renewed as long as they keep up the least rate.
     fn earns_another_span(&mut self, turn: &Turn<'_>) -> bool {
-        let Some(busy) = self.busy.as_deref_mut() else { return false };
-        if !matches!(self.wait, Wait::Body | Wait::Drain) {
-            return false;
-        }
+        let Some(mut busy) = self.busy.take() else { return false };
         let span_ms = span_ms(self.wait, turn.limits);
         let least = Limits::RATE_BYTES_PER_SECOND_MIN * u64::from(span_ms) / 1_000;
-        if busy.moved < least.max(1) {
-            return false;
+        let earns = matches!(self.wait, Wait::Body | Wait::Drain) && busy.moved >= least.max(1);
+        if earns {
+            busy.moved = 0;
+            self.deadline = turn.clock.now().after_ms(span_ms);
+            if busy.pending.is_away() {
+                self.look_early(&mut busy, turn);
+            }
         }
-        busy.moved = 0;
-        busy.pending.clients_deadline = None;
-        self.deadline = turn.clock.now().after_ms(span_ms);
-        self.set_deadline(self.wait, turn);
-        true
+        self.busy = Some(busy);
+        earns
     }
 
     fn ending_reason(&self) -> CloseReason {

@@ -9,9 +9,10 @@ use crate::http::{Body, Framing, Method, Request};
 use crate::observe::Tally;
 use crate::observe::log::{Level, Log};
 use crate::proto::{Progress, Violation};
+use crate::reactor::access::Sent;
 use crate::reactor::stream::Stream;
 use crate::reactor::turn::{CloseReason, Step, Turn};
-use crate::worker::ReplyTo;
+use crate::worker::{ReplyTo, RequestName};
 
 /// How far the input could be worked off.
 #[derive(PartialEq, Eq)]
@@ -39,7 +40,7 @@ impl<S: Stream> Client<S> {
                 Advance::Starved if share.bytes > 0 => match self.fill(busy, turn, &mut share)? {
                     Filled::Bytes => {}
                     Filled::Nothing => break,
-                    Filled::End => self.end_of_input(busy),
+                    Filled::End => self.end_of_input(busy, turn),
                 },
                 Advance::Full if self.flush(busy, turn, &mut share)? == Flushed::All => {}
                 // Only `advance` may say that the share is spent: it leaves no exchange half closed behind
@@ -119,17 +120,22 @@ impl<S: Stream> Client<S> {
         if !turn.notes.is_blank() {
             turn.notes.clear();
         }
-        let decision = turn.gateways[usize::from(self.site)].decide(&mut Exchange::new(request, turn.notes));
+        let mut exchange = Exchange::new(request, turn.notes);
+        let decision = turn.gateways[usize::from(self.site)].decide(&mut exchange);
         let response = match decision {
             Decision::Answer(response) => response,
             Decision::Panicked(response) => {
                 let (slot, generation) = turn.here;
                 let number = busy.machine.number();
-                let id = ReplyTo { reactor: turn.dispatch.reactor(), slot, generation, number };
-                tell_of_panic(&request, &id, turn.tally, turn.log);
+                let to = ReplyTo { reactor: turn.dispatch.reactor(), slot, generation, number };
+                let id = RequestName { given: exchange.notes().request_id(), to };
+                tell_of_panic(&request, id, turn.tally, turn.log);
                 response
             }
-            Decision::Defer(route, params) => return self.defer(route, params, busy, turn),
+            Decision::Defer(route) => {
+                let params = exchange.params();
+                return self.defer(route, params, busy, turn);
+            }
         };
         let keep = !turn.draining && busy.machine.number() + 1 < turn.limits.requests_max;
         let head_len = usize::from(turn.index.head_len);
@@ -141,11 +147,12 @@ impl<S: Stream> Client<S> {
             busy.machine.ask_for_body(&mut busy.output);
         } else {
             let status = response.status;
-            let sent = busy.machine.respond(response, keep, turn.stamp, &mut busy.output);
+            let body_bytes = busy.machine.respond(response, keep, turn.stamp, &mut busy.output);
             turn.tally.answers.add(request.method() as usize, status.code(), 1);
             busy.answered += 1;
             if let Some(access) = &mut turn.access {
-                access.write(&request, status, sent, &self.stream, turn.clock, turn.stamp);
+                let sent = Sent { status, body_bytes };
+                access.write(&request, turn.notes, sent, &self.stream, turn.clock, turn.stamp);
             }
         }
         busy.input.consume(head_len);
@@ -159,8 +166,9 @@ impl<S: Stream> Client<S> {
         let head = if busy.machine.is_between_requests() { busy.input.unread() } else { &[] };
         if busy.machine.refuse(violation, turn.stamp, &mut busy.output) {
             turn.tally.answers.add(Method::Unknown as usize, violation.status().code(), 1);
+            let note = if busy.pending.is_open() { &busy.pending.note } else { &busy.reflection.note };
             if let Some(access) = &mut turn.access {
-                access.write_refusal(violation, head, &busy.reflection.note, &self.stream, turn.stamp);
+                access.write_refusal(violation, head, note, &self.stream, turn.stamp);
             }
         }
         if turn.log.is_told(Level::Debug) {
@@ -182,14 +190,21 @@ impl<S: Stream> Client<S> {
     }
 
     /// The peer will send no more. What it has sent was answered; what it began to send will never be whole.
-    fn end_of_input(&mut self, busy: &Busy) {
+    fn end_of_input(&mut self, busy: &mut Busy, turn: &mut Turn<'_>) {
+        // A handler that reads the body as it comes is not to wait for the rest until the output is out.
+        busy.pending.abandon(turn.dispatch);
         let is_clean = busy.machine.is_between_requests() && busy.input.is_empty();
         self.life = Life::Ending(if is_clean { CloseReason::PeerClosed } else { CloseReason::PeerCut });
     }
 }
 
 #[cold]
-pub(in crate::reactor) fn tell_of_panic(request: &Request<'_>, id: &ReplyTo, tally: &Tally, log: &Log) {
+pub(in crate::reactor) fn tell_of_panic(
+    request: &Request<'_>,
+    id: RequestName<'_>,
+    tally: &Tally,
+    log: &Log,
+) {
     tally.panics.add(1);
     let line = String::from_utf8_lossy(request.line());
     log.event(

@@ -2,7 +2,9 @@
 
 use std::collections::VecDeque;
 
+use crate::config::Dispatch;
 use crate::reactor::sim::dice::Dice;
+use crate::reactor::sim::world::{COLLECTED_MAX, Kind, World};
 
 /// Bytes of the body at `/big`: more than may be queued, so that it takes several rounds.
 pub(super) const BIG: &[u8] = &[b'b'; 70_000];
@@ -18,9 +20,11 @@ pub(super) enum Say {
 }
 
 /// The answer to one request.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Expected {
     pub status: u16,
+    /// What may be heard instead, as chance has it: nobody had room for the request, or time.
+    pub instead: &'static [u16],
     pub body: Vec<u8>,
     /// The length is told and the body left out.
     pub is_head: bool,
@@ -28,8 +32,16 @@ pub(super) struct Expected {
     pub is_asked: bool,
     /// The connection ends behind it.
     pub is_last: bool,
-    /// The body breaks a rule when the answer may have begun: it may be cut short.
+    /// Where something else is heard, the connection may end behind it: a body may be on its way that nobody
+    /// wants.
+    pub may_end: bool,
+    /// The answer may be cut short: a body breaks a rule when it may have begun, or its next piece is
+    /// overdue.
     pub may_break: bool,
+    /// Its body comes to grief, so it must be cut short, and in a way that can be seen.
+    pub is_spoiled: bool,
+    /// Its length is not told before.
+    pub is_open_ended: bool,
 }
 
 #[derive(Default)]
@@ -54,10 +66,17 @@ const MALFORMED: &[(&str, u16)] = &[
 
 impl Script {
     /// A few requests; `is_small`: none of them large.
-    pub(super) fn new(dice: &mut Dice, is_small: bool) -> Script {
+    pub(super) fn new(dice: &mut Dice, is_small: bool, world: &World) -> Script {
         let mut script = Script::default();
         for _ in 0..dice.size(1, 12) {
-            script.request(dice, is_small);
+            let known = script.expected.len();
+            match world.is_manned && dice.one_in(2) {
+                true => script.errand(dice, is_small, world),
+                false => script.request(dice, is_small),
+            }
+            if world.dispatch == Dispatch::Queue {
+                script.may_fail(known, world);
+            }
             if script.expected.back().is_some_and(|expected| expected.is_last) {
                 break;
             }
@@ -104,14 +123,7 @@ impl Script {
 
     fn plain(&mut self, text: &str, status: u16, body: &[u8]) {
         self.say.push_back(Say::Bytes(text.as_bytes().to_vec()));
-        self.expected.push_back(Expected {
-            status,
-            body: body.to_vec(),
-            is_head: false,
-            is_asked: false,
-            is_last: false,
-            may_break: false,
-        });
+        self.expected.push_back(Expected { status, body: body.to_vec(), ..Expected::default() });
     }
 
     fn last(&mut self) -> &mut Expected {
@@ -134,6 +146,14 @@ impl Script {
 
     fn echo(&mut self, dice: &mut Dice, body: Vec<u8>) {
         let is_http10 = dice.one_in(8);
+        let may_begin = body.len() > 32 * 1024;
+        self.with_body(dice, "/echo", body, is_http10);
+        let last = self.last();
+        last.may_break = last.status == 400 && may_begin;
+    }
+
+    /// A request with a body, of which the whole is expected back, unless it breaks a rule.
+    fn with_body(&mut self, dice: &mut Dice, path: &str, body: Vec<u8>, is_http10: bool) {
         let is_chunked = !is_http10 && dice.one_in(2);
         let (field, mut wire) = framed(dice, &body, is_chunked);
         let expects = !is_http10 && dice.one_in(4);
@@ -142,24 +162,136 @@ impl Script {
             (false, true) => ("1.1", "Expect: 100-continue\r\n"),
             (false, false) => ("1.1", ""),
         };
-        self.plain(&format!("POST /echo HTTP/{version}\r\nHost: a\r\n{more}{field}\r\n"), 200, b"");
+        self.plain(&format!("POST {path} HTTP/{version}\r\nHost: a\r\n{more}{field}\r\n"), 200, b"");
         self.last().is_asked = expects && (is_chunked || !body.is_empty());
         if is_chunked && wire.ends_with(b"0\r\n\r\n") && dice.one_in(8) {
             // The last chunk's line becomes nonsense.
             wire.truncate(wire.len() - 5);
             wire.extend_from_slice(b"nonsense\r\n");
             let last = self.last();
-            (last.is_last, last.status, last.may_break) = (true, 400, body.len() > 32 * 1024);
+            (last.is_last, last.status) = (true, 400);
         }
         let answer = self.expected.len();
         let awaits = self.last().is_asked && dice.one_in(2);
         if self.last().status == 200 {
             self.last().body = body;
         }
+        self.last().may_end = true;
         self.say.push_back(match awaits {
             true => Say::AwaitContinue { answer, body: wire },
             false => Say::Bytes(wire),
         });
+    }
+
+    /// A request that cannot be answered where its head is read.
+    fn errand(&mut self, dice: &mut Dice, is_small: bool, world: &World) {
+        let bytes_max = if is_small { 300 } else { 80_000 };
+        let known = self.expected.len();
+        match dice.below(16) {
+            0..=2 => {
+                let (path, method) = (*dice.pick(&["/work", "/urgent"]), *dice.pick(&["GET", "GET", "HEAD"]));
+                self.plain(&format!("{method} {path} HTTP/1.1\r\nHost: a\r\n\r\n"), 200, b"Hello, World!");
+                self.last().is_head = method == "HEAD";
+                self.may_fail(known, world);
+            }
+            3 => {
+                self.plain("GET /hasty HTTP/1.1\r\nHost: a\r\n\r\n", 200, b"Hello, World!");
+                self.may_fail(known, world);
+                self.last().instead = &[503, 504];
+            }
+            // Nobody would wait for it without a limit, and nobody else be served in the end.
+            4 if world.request_ms_max.is_some() && dice.one_in(2) => {
+                self.plain("GET /never HTTP/1.1\r\nHost: a\r\n\r\n", 200, b"at last");
+                self.may_fail(known, world);
+            }
+            5 => {
+                let path = *dice.pick(&["/panics/here", "/panics/away"]);
+                self.plain(&format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"), 500, b"");
+                self.may_fail(known, world);
+            }
+            6 => {
+                self.plain("POST /panics/gather HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx", 500, b"");
+            }
+            7..=9 => self.gathered(dice, bytes_max, world),
+            10 | 11 => {
+                let body = sized(dice, bytes_max);
+                self.with_body(dice, "/stream", body, false);
+                self.may_fail(known, world);
+            }
+            12 => self.early(dice, bytes_max, world),
+            _ => self.flow(dice, is_small, world),
+        }
+    }
+
+    /// A body that is collected, here or for a worker.
+    fn gathered(&mut self, dice: &mut Dice, bytes_max: usize, world: &World) {
+        let (known, body) = (self.expected.len(), sized(dice, bytes_max));
+        let is_too_large = body.len() > COLLECTED_MAX;
+        let (path, is_http10) = (*dice.pick(&["/gather", "/send"]), dice.one_in(8));
+        self.with_body(dice, path, body, is_http10);
+        let last = self.last();
+        if is_too_large {
+            // What is left of it may end the connection, or be read over, or have nonsense in it.
+            (last.status, last.instead, last.is_last) = (413, &[413], false);
+            last.body.clear();
+        } else if path == "/send" {
+            self.may_fail(known, world);
+        }
+    }
+
+    /// A body that its handler does not wait for.
+    fn early(&mut self, dice: &mut Dice, bytes_max: usize, world: &World) {
+        let (known, body) = (self.expected.len(), sized(dice, bytes_max));
+        self.with_body(dice, "/early", body, false);
+        self.may_fail(known, world);
+        let last = self.last();
+        last.body = b"early".to_vec();
+        // The body's end, or its mistake, may come before the answer or behind it.
+        (last.status, last.is_last) = (200, false);
+        last.instead = &[200, 400, 413, 503, 504];
+    }
+
+    /// An answer whose body is made as it is sent.
+    fn flow(&mut self, dice: &mut Dice, is_small: bool, world: &World) {
+        let (kind, place) = (*dice.pick(&Kind::ALL), *dice.pick(&["here", "away"]));
+        if is_small && kind == Kind::Flood {
+            return self.flow(dice, is_small, world);
+        }
+        let known = self.expected.len();
+        let (method, version, more) = *dice.pick(&[
+            ("GET", "1.1", ""),
+            ("GET", "1.1", ""),
+            ("HEAD", "1.1", ""),
+            ("GET", "1.0", "Connection: keep-alive\r\n"),
+        ]);
+        let name = kind.name();
+        self.plain(
+            &format!("{method} /{place}/{name} HTTP/{version}\r\nHost: a\r\n{more}\r\n"),
+            200,
+            &kind.body(),
+        );
+        let last = self.last();
+        last.is_head = method == "HEAD";
+        last.is_spoiled = kind.is_spoiled() && !last.is_head;
+        // The length of what is spoiled may be told, and be wrong.
+        last.is_open_ended = kind.len().is_none() || kind.is_spoiled();
+        // To old clients the end of the connection is the end of a body whose length is not told.
+        last.is_last = last.is_spoiled || (version == "1.0" && kind.len().is_none());
+        if place == "away" {
+            self.may_fail(known, world);
+        }
+    }
+
+    /// Whoever asked for it since may be told that there is no room or no time.
+    fn may_fail(&mut self, known: usize, world: &World) {
+        for expected in self.expected.range_mut(known..).filter(|each| matches!(each.status, 200 | 400 | 500))
+        {
+            if expected.instead.is_empty() {
+                expected.instead = world.failures();
+            }
+            // A piece may be overdue when the answer has begun.
+            expected.may_break |= world.request_ms_max.is_some();
+        }
     }
 }
 

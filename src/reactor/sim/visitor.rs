@@ -8,6 +8,7 @@ use crate::reactor::sim::dice::Dice;
 use crate::reactor::sim::reader::{Leave, Reader};
 use crate::reactor::sim::script::{Say, Script};
 use crate::reactor::sim::wire::Wire;
+use crate::reactor::sim::world::World;
 
 /// How a visitor behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,12 +42,12 @@ pub(super) struct Visitor {
 }
 
 impl Visitor {
-    pub(super) fn new(dice: &mut Dice, leave: Leave) -> Visitor {
+    pub(super) fn new(dice: &mut Dice, leave: Leave, world: &World) -> Visitor {
         use Manner::{Drips, HalfCloses, Leaves, NeverReads, Polite, Resets, Stays};
         let manner = *dice
             .pick(&[Polite, Polite, Polite, Polite, HalfCloses, Stays, Drips, NeverReads, Resets, Leaves]);
         let is_tight = dice.one_in(3);
-        let script = Script::new(dice, is_tight || manner == Drips);
+        let script = Script::new(dice, is_tight || manner == Drips, world);
         let is_slow = matches!(manner, Drips | NeverReads | Resets | Leaves);
         let leave = Leave {
             to_give_up: leave.to_give_up || is_slow,
@@ -58,7 +59,7 @@ impl Visitor {
             wire: Rc::new(RefCell::new(Wire::new(dice.fork(), is_tight))),
             manner,
             say: script.say,
-            reader: Reader::new(script.expected),
+            reader: Reader::new(script.expected, world.has_middleware),
             leave,
             dice: dice.fork(),
             next_ms: 0,
@@ -144,7 +145,7 @@ impl Visitor {
         let wire = self.wire.borrow();
         let has_all = wire.outbox.is_empty() || self.manner == Manner::NeverReads;
         if (wire.closed || wire.write_closed) && has_all {
-            if wire.was_cut && !self.leave.to_cut {
+            if wire.was_cut && !self.leave.to_cut && !self.reader.may_break() {
                 return Err(String::from("the close destroyed an answer on its way"));
             }
             self.reader.end(self.leave, wire.was_reset)?;

@@ -26,7 +26,7 @@ pub(super) struct Wire {
     pub reset: bool,
     /// Written by the floor, not taken by the visitor.
     pub outbox: Vec<u8>,
-    outbox_max: usize,
+    pub outbox_max: usize,
     /// A write found no room, so the kernel will tell when there is some.
     was_full: bool,
     /// The floor said that it will send no more.
