@@ -205,6 +205,12 @@ impl<S: Stream> Client<S> {
         // what lies behind for another request.
         let pending = &mut busy.pending;
         let Some(pipe) = pending.pipe.as_ref().filter(|_| !busy.machine.has_whole_request()) else {
+            // Before the end of its request there are bytes, and who reads them is not to give up.
+            if self.readiness.is_ending()
+                && let Some(ticket) = &pending.ticket
+            {
+                ticket.client_leaves();
+            }
             return Stand::Waits;
         };
         pending.is_stalled = !pipe.has_room();
