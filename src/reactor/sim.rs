@@ -102,8 +102,10 @@ impl Scene {
                 }
             }
         }
+        let is_busy =
+            self.floor.is_busy() || self.inside.iter().any(|visitor| visitor.wire.borrow().has_edge());
         if let Some(hands) = &mut self.hands {
-            is_quiet &= !hands.act(self.now_ms);
+            is_quiet &= !hands.act(self.now_ms, is_busy);
         }
         let has_mail = self.hands.as_ref().is_some_and(|hands| hands.shop.desk.has_mail());
         let has_edges = has_mail || self.inside.iter().any(|visitor| visitor.wire.borrow().has_edge());
@@ -219,7 +221,7 @@ impl Scene {
 
 /// Some workers, few enough that there is not room for everybody.
 fn hire(dice: &mut Dice, world: &World, dispatching: &mut Dispatching) -> Hands {
-    let out_max = *dice.pick(&[1, 2, 4, 64]);
+    let out_max = *dice.pick(&[1, 1, 2, 4, 64]);
     let shop = Shop::new(out_max);
     *dispatching = Dispatching {
         hatch: Some(shop.hatch.clone()),

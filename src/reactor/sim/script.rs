@@ -253,7 +253,7 @@ impl Script {
 
     /// An answer whose body is made as it is sent.
     fn flow(&mut self, dice: &mut Dice, is_small: bool, world: &World) {
-        let (kind, place) = (*dice.pick(&Kind::ALL), *dice.pick(&["here", "away"]));
+        let (kind, place) = (*dice.pick(&Kind::ALL), *dice.pick(&["here", "away", "away"]));
         if is_small && kind == Kind::Flood {
             return self.flow(dice, is_small, world);
         }
