@@ -192,7 +192,8 @@ impl Job {
         let request = Request::new(&self.index, self.head.unread());
         let exchange = Exchange::new(request, &mut self.notes);
         let mut exchange = exchange.on_errand(body, self.deadline, &self.ticket);
-        exchange.take_route(route, self.params);
+        exchange.take_route(route);
+        exchange.take_params(self.params);
         // What a handler shares with others is its own to guard; of this request nothing is used again.
         match guarded(|| route.handler().handle(&mut exchange)) {
             Some(response) => Errand::Answered(response),
