@@ -133,6 +133,13 @@ impl<S: Stream> Client<S> {
         self.busy.as_deref().is_some_and(|busy| busy.pending.job.is_some())
     }
 
+    /// Whether it could go on with its answer, which only the output may keep it from.
+    #[cfg(test)]
+    pub(super) fn is_idle_with_answer(&self) -> bool {
+        self.wait != Wait::Drain
+            && self.busy.as_deref().is_some_and(|busy| busy.pending.has_something_to_say())
+    }
+
     /// Whether it wants a permit.
     #[cfg(test)]
     pub(super) fn is_hungry(&self) -> bool {
