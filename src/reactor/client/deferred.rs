@@ -205,6 +205,7 @@ impl<S: Stream> Client<S> {
         // what lies behind for another request.
         let pending = &mut busy.pending;
         let Some(pipe) = pending.pipe.as_ref().filter(|_| !busy.machine.has_whole_request()) else {
+            // Before the end of its request there are bytes, and who reads them is not to give up.
             if self.readiness.is_ending()
                 && let Some(ticket) = &pending.ticket
             {
@@ -236,6 +237,8 @@ impl<S: Stream> Client<S> {
         let keep = busy.pending.keep && !turn.draining;
         if let Some(job) = &busy.pending.job {
             busy.reflection.open(response, &job.request(), keep, &self.stream, turn);
+            // What middleware noted since the head was read is about another request.
+            std::mem::swap(&mut busy.reflection.note, &mut busy.pending.note);
             busy.machine.ask_for_body(&mut busy.output);
         }
         busy.pending.close(turn.dispatch);
@@ -375,7 +378,7 @@ impl<S: Stream> Client<S> {
     /// Tells the client at once that its request is not going to be served.
     fn refuse_request(&mut self, refusal: Refusal, busy: &mut Busy, turn: &mut Turn<'_>) {
         turn.tally.refusals.add(refusal as usize, 1);
-        self.answer_deferred(BUSY, busy, turn);
+        self.answer_deferred(Refusal::ANSWER, busy, turn);
     }
 
     /// A deadline of ours has passed. `None`: it has not.
@@ -474,13 +477,6 @@ fn answer_ms_max(job: &Job, turn: &Turn<'_>) -> Option<u32> {
     let own = job.route.as_ref().and_then(|route| route.terms().request_ms_max);
     own.unwrap_or(turn.dispatch.request_ms_max())
 }
-
-/// What a client is told whom we have no room for. A second is what a full queue takes to drain.
-const BUSY: Response = Response::fixed(
-    Status::SERVICE_UNAVAILABLE,
-    "Content-Type: text/plain; charset=utf-8\r\nRetry-After: 1\r\n",
-    b"503 Service Unavailable\n",
-);
 
 /// The buffer goes with the job; what came behind the head stays, in the buffer that the job had.
 fn move_head(busy: &mut Busy, job: &mut Job, head_len: usize) {
