@@ -459,25 +459,6 @@ impl<S: Stream> Client<S> {
         busy.is_some_and(|busy| busy.pending.is_away())
     }
 
-    /// Whether its job is out, and not for nobody.
-    #[cfg(test)]
-    pub(in crate::reactor) fn awaits_job(&self) -> bool {
-        let stage = self.busy.as_deref().map(|busy| busy.pending.stage);
-        matches!(stage, Some(Stage::Away | Stage::Pulling))
-    }
-
-    /// Whether its job is here.
-    #[cfg(test)]
-    pub(in crate::reactor) fn keeps_job(&self) -> bool {
-        self.busy.as_deref().is_some_and(|busy| busy.pending.job.is_some())
-    }
-
-    /// Whether it wants a permit.
-    #[cfg(test)]
-    pub(in crate::reactor) fn is_hungry(&self) -> bool {
-        self.busy.as_deref().is_some_and(|busy| busy.pending.stage == Stage::Hungry)
-    }
-
     /// The answer broke off. The client sees by the framing that it is not whole.
     pub(super) fn break_off(&mut self, busy: &mut Busy, turn: &mut Turn<'_>) {
         busy.pending.abandon(turn.dispatch);

@@ -25,6 +25,8 @@ use crate::base::clock::Tick;
 use crate::config::Limits;
 use crate::proto::{Violation, Wait};
 use crate::reactor::dispatch::Dispatch;
+#[cfg(test)]
+use crate::reactor::pending::Stage;
 use crate::reactor::readiness::Readiness;
 use crate::reactor::stream::{Socket, Stream};
 use crate::reactor::turn::{CloseReason, Step, Turn};
@@ -116,6 +118,32 @@ impl<S: Stream> Client<S> {
     #[cfg(test)]
     pub(super) fn is_lost(&self, is_lost: impl Fn(bool) -> bool) -> bool {
         self.wait != Wait::Answer && is_lost(self.is_blocked())
+    }
+
+    /// Whether its job is out, and not for nobody.
+    #[cfg(test)]
+    pub(super) fn awaits_job(&self) -> bool {
+        let stage = self.busy.as_deref().map(|busy| busy.pending.stage);
+        matches!(stage, Some(Stage::Away | Stage::Pulling))
+    }
+
+    /// Whether its job is here.
+    #[cfg(test)]
+    pub(super) fn keeps_job(&self) -> bool {
+        self.busy.as_deref().is_some_and(|busy| busy.pending.job.is_some())
+    }
+
+    /// Whether it could go on with its answer, which only the output may keep it from.
+    #[cfg(test)]
+    pub(super) fn is_idle_with_answer(&self) -> bool {
+        self.wait != Wait::Drain
+            && self.busy.as_deref().is_some_and(|busy| busy.pending.has_something_to_say())
+    }
+
+    /// Whether it wants a permit.
+    #[cfg(test)]
+    pub(super) fn is_hungry(&self) -> bool {
+        self.busy.as_deref().is_some_and(|busy| busy.pending.stage == Stage::Hungry)
     }
 
     /// Does what can be done now.
