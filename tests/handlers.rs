@@ -414,6 +414,30 @@ fn a_deadline_holds_while_a_body_is_read() {
 }
 
 #[test]
+fn whatever_clients_do_everything_comes_home() {
+    let server = server();
+    let base = server.base();
+    let mut requests: Vec<String> = Vec::new();
+    for path in ["panics", "breaks", "blows", "bomb", "stream", "length"] {
+        requests.push(format!("GET /here/{path} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        requests.push(format!("GET /there/{path} HTTP/1.1\r\nHost: a\r\n\r\n"));
+    }
+    for path in ["/read", "/hurried", "/never", "/whole", "/sip"] {
+        requests.push(post(path, 10) + "abcdefghij");
+        requests.push(post(path, 200_000) + &"x".repeat(200_000));
+    }
+    requests.push("GET /works HTTP/1.1\r\nHost: a\r\n\r\n".to_owned());
+    thread::scope(|scope| {
+        for seed in 0..8 {
+            let (address, requests) = (server.address(), &requests);
+            scope.spawn(move || common::let_loose(address, requests, seed, 60));
+        }
+    });
+    is_well(&server);
+    server.is_back_at(base);
+}
+
+#[test]
 fn a_collected_body_has_the_limit_of_its_route() {
     let server = server();
     let mut client = server.connect();
