@@ -114,11 +114,14 @@
 //!       |
 //!    reactor ------- threads that do I/O; the only one to name mio and socket2
 //!     /    \
+//!  worker   \ ------ threads that compute; know handlers, not connections
+//!     |      \
 //! gateway  proto --- decisions about a request | machines over bytes: neither knows the other
 //!     \    /
 //!      http -------- the words: Method, Status, Request, Response
 //!       |
-//!      base -------- tools that could be published alone: slots, buffers, pool, wheel, clock
+//!      base -------- tools that could be published alone: slots, buffers, pool, wheel, clock,
+//!                    sleeper, crew
 //!
 //!   rails: config (plain data, above http)   observe (counters and logs, above nothing)
 //! ```
@@ -127,26 +130,38 @@
 //! # A request's way
 //!
 //! ```text
-//!  reactor/accept   reactor/floor, client   proto/h1          gateway
-//!  ---------------  ----------------------  ----------------  -------------------------
-//!  accept_some ---> drive -> fill --------> receive --------> answer
-//!                                           (HeadIndex)       files, then endpoints
-//!                   settle <- flush <------ respond <-------- Response
-//!                   (park, again, close)    (WriteQueue)
+//!  reactor/accept   reactor/floor, client   proto/h1          gateway              worker
+//!  ---------------  ----------------------  ----------------  -------------------  ---------------------
+//!  accept_some ---> drive -> fill --------> receive --------> decide
+//!                                           (HeadIndex)       enter, route -+--> here: Response
+//!                                                                           `--> away: dispatch -> lane
+//!                                                                                                 |
+//!                   settle <- flush <------ respond <-------- finish <----- inbox <---- Job::run -+
+//!                   (park, again, close)    (WriteQueue)      (leave)
 //! ```
-//! Five functions tell it all: the turn of a reactor ([`Reactor::run`](reactor::Reactor::run)), the drive of
+//! Most answers are given where the head is read. A request whose route wants its body first, or runs on a
+//! worker, waits in its connection's [pending](reactor) exchange: a [`Job`](worker::Job) takes it away,
+//! buffer and all, and the same box brings the answer back, if anybody still wants it.
+//!
+//! Six functions tell it all: the turn of a reactor ([`Reactor::run`](reactor::Reactor::run)), the drive of
 //! a connection (`reactor/client/`), [`Machine::receive`](proto::h1::Machine::receive),
-//! [`Gateway::answer`](gateway::Gateway::answer) and [`Machine::respond`](proto::h1::Machine::respond).
+//! [`Gateway::decide`](gateway::Gateway::decide), [`Job::run`](worker::Job::run) and
+//! [`Machine::respond`](proto::h1::Machine::respond).
 //!
 //! # What holds everywhere
 //!
 //! - A reactor owns everything it touches: its listeners, connections, buffers, timers and, where the
 //!   kernel lets it, its descriptor table. Reactors share counters (one writer each), inboxes and immutable
-//!   gateways; no lock, no reference count on the way of a request.
+//!   gateways; no lock on the way of a request, and no reference count on one that is answered here.
+//! - A request that is away has one ticket, one permit and one return address. Who takes it and who gives up
+//!   waiting cannot both win; an answer that comes too late is counted and dropped; the permit comes home
+//!   with the job, so what runs on for nobody stays visible.
+//! - What a worker made is dropped by a worker: its descriptors are those of another table.
 //! - Causes of work only mark a connection and queue its key; one function drives it; one function is its
 //!   way out, and proves that it can wake again.
-//! - `proto` and `gateway` know no socket, no thread and no clock: bytes and time are arguments. So the
-//!   whole floor of a reactor runs in a seeded simulation (`reactor/sim.rs`).
+//! - `proto` and the decisions of `gateway` know no socket, no thread and no clock: bytes and time are
+//!   arguments. So the whole floor of a reactor, workers and all, runs in a seeded simulation
+//!   (`reactor/sim.rs`).
 //! - What may be kept longer than a call is an offset or a key, never a pointer; a key expires with its
 //!   tenant.
 //! - Everything has a limit with a name ([`Limits`](config::Limits)), and reaching it has an answer.
@@ -163,6 +178,13 @@
 //! - **violation**: the peer broke a rule. **Close reason**: why a connection ended.
 //! - **wait**: what a connection waits for, hence which deadline applies.
 //! - **site**: which kind of listener a connection came by, hence which gateway answers.
+//! - **deferred**: not answered at its head. **Away**: with a worker, or waiting for one.
+//! - **job**: a request that travels. **Lane**: one reactor's jobs that wait. **Desk**: where they come home.
+//!   **Crew**: the workers, those that search and those that sleep. **Post**: what one worker is at.
+//! - **permit**: the right to have a job out. **Hungry**: an answer under way that waits for one.
+//! - **ticket**: whether a job was begun, and whether anybody wants it.
+//! - **refusal**: we have no room; 503. **Overdue**: 504.
+//! - **warden**: who watches for handlers that do not return.
 //! - **drain**: leaving in good order: no new connections, requests under way are answered.
 
 pub mod base;

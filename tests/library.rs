@@ -300,3 +300,18 @@ fn a_dropped_server_is_gone_and_its_handlers_with_it() {
     assert!(ended.load(Ordering::SeqCst), "it was told to give up, and waited for");
     assert!(Client::try_connect(&address).is_err());
 }
+
+/// A handler may end the server that runs it; its own answer is still given.
+#[test]
+fn a_drain_can_begin_anywhere() {
+    let drainer = Arc::new(std::sync::OnceLock::<myriapod::server::Drainer>::new());
+    let known = Arc::clone(&drainer);
+    let end = move |_: &mut Exchange| {
+        known.get().expect("it was started").drain();
+        "good bye"
+    };
+    let (server, address) = start(|builder| builder.post("/end", end.on_workers()));
+    assert!(drainer.set(server.drainer()).is_ok());
+    assert_eq!(ask(&address, "POST", "/end", "").text(), "good bye");
+    assert_eq!(server.join().expect("every reactor ended").cut, 0);
+}

@@ -59,8 +59,12 @@ impl<'a> Exchange<'a> {
 
     /// Says which route answers it.
     #[inline]
-    pub(crate) fn take_route(&mut self, route: &'a Route, params: Params) {
+    pub(crate) fn take_route(&mut self, route: &'a Route) {
         self.route = Some(route);
+    }
+
+    /// Says what stands for the names in its route's pattern.
+    pub(crate) fn take_params(&mut self, params: Params) {
         self.params = params;
     }
 

@@ -28,7 +28,7 @@ use crate::config::Dispatch;
 use crate::gateway::handler::files::Files;
 use crate::gateway::handler::{BodyPlan, Handler, Place};
 use crate::gateway::middleware::{Chain, Middleware};
-use crate::gateway::route::{Params, Route, Router, Terms};
+use crate::gateway::route::{Route, Router, Terms};
 use crate::http::{Body, Fields, Method, MethodSet, Request, Response, Status};
 
 /// What one kind of listener serves: files first, then endpoints, then 404.
@@ -198,7 +198,7 @@ impl Gateway {
         if self.files.is_none()
             && let Some(resource) = self.router.find_exact(path)
         {
-            return resource.decide(exchange, Params::NONE);
+            return resource.decide(exchange);
         }
         self.choose_among_all(exchange)
     }
@@ -213,7 +213,10 @@ impl Gateway {
             }
         }
         match found {
-            Some((resource, params)) => resource.decide(exchange, params),
+            Some((resource, params)) => {
+                exchange.take_params(params);
+                resource.decide(exchange)
+            }
             // RFC 9110 section 9.3.7: `*` asks about the server as a whole.
             None if exchange.path_bytes() == b"*" => {
                 Decision::Answer(allowed(Status::NO_CONTENT, MethodSet::READ))
@@ -241,11 +244,11 @@ impl Resource {
     }
 
     #[inline]
-    fn decide<'g: 'r, 'r>(&'g self, exchange: &mut Exchange<'r>, params: Params) -> Decision<'g> {
+    fn decide<'g: 'r, 'r>(&'g self, exchange: &mut Exchange<'r>) -> Decision<'g> {
         let Some(route) = self.route(exchange.method()) else {
             return Decision::Answer(self.without_route(exchange.method()));
         };
-        exchange.take_route(route, params);
+        exchange.take_route(route);
         if !route.is_immediate(exchange.framing()) {
             return Decision::Defer(route);
         }

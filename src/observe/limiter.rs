@@ -1,5 +1,5 @@
 //! How often a kind of event may be told: the first at once, then one a second with the count of those left
-//! out.
+//! out. Of those that name what only they know, a handler for example, a few more come before that.
 //!
 //! Asked by any thread without a lock, and before the event is put into words: what is left out costs a look
 //! at the table and an addition. Not here: the clock, and the words.
@@ -16,7 +16,8 @@ pub(super) struct Limiter {
 #[derive(Debug, Default)]
 struct Class {
     name: OnceLock<&'static str>,
-    next_ms: AtomicU64,
+    /// When all that was told is paid for, at a second each.
+    paid_ms: AtomicU64,
     left_out: AtomicU64,
 }
 
@@ -61,12 +62,20 @@ impl Limiter {
 
 impl Class {
     fn take_turn(&self, now_ms: u64) -> bool {
-        let next_ms = self.next_ms.load(Ordering::Relaxed);
-        now_ms >= next_ms
-            && self
-                .next_ms
-                .compare_exchange(next_ms, now_ms + INTERVAL_MS, Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok()
+        let paid_ms = self.paid_ms.load(Ordering::Relaxed);
+        let credit_ms = (self.name.get().map_or(1, |name| at_once(name)) - 1) * INTERVAL_MS;
+        let next_ms = paid_ms.max(now_ms) + INTERVAL_MS;
+        paid_ms <= now_ms + credit_ms
+            && self.paid_ms.compare_exchange(paid_ms, next_ms, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+}
+
+/// How many of a class may be told in a row.
+fn at_once(name: &str) -> u64 {
+    match name {
+        // Each of them says which handler it was and which request.
+        "panic" | "stuck" => 16,
+        _ => 1,
     }
 }
 
@@ -85,6 +94,14 @@ mod tests {
         assert_eq!(limiter.admit("accept", 999), None);
         assert_eq!(limiter.admit("accept", 1_000), Some(2));
         assert_eq!(limiter.admit("accept", 1_001), None);
+    }
+
+    #[test]
+    fn those_that_name_a_handler_are_told_a_few_at_once() {
+        let limiter = Limiter::new();
+        assert_eq!((0..40).filter(|_| limiter.admit("panic", 10).is_some()).count(), 16);
+        assert_eq!(limiter.admit("panic", 1_010), Some(24), "one more a second later");
+        assert_eq!(limiter.admit("panic", 1_011), None);
     }
 
     #[test]

@@ -345,6 +345,7 @@ impl<S: Stream> Floor<S> {
                 "watch",
                 "the kernel refuses to watch another connection; it is closed",
             );
+            self.clients.get_mut(key).into_iter().for_each(Client::forsake);
             self.close(key, CloseReason::Exhausted);
             return;
         }

@@ -79,6 +79,8 @@ pub struct Reactor {
     drain: Option<Drain>,
     /// Whether every other reactor has ended.
     is_last: bool,
+    /// Whether jobs may come home. Where none can, no turn looks for them.
+    has_workers: bool,
 }
 
 /// Whether new connections are taken.
@@ -116,6 +118,7 @@ impl Reactor {
             events: Events::with_capacity(EVENTS_MAX),
             listeners: Vec::new(),
             inbox: setup.inbox,
+            has_workers: setup.means.dispatching.hatch.is_some(),
             floor: Floor::new(setup.means, clock),
             accepting: Accepting::Yes,
             drain: None,
@@ -180,12 +183,10 @@ impl Reactor {
 
     /// Waits for events, unless there is mail to be read.
     fn sleep(&mut self, patience: Option<Duration>) -> io::Result<()> {
-        let patience = match patience {
-            Some(Duration::ZERO) => patience,
-            _ if self.inbox.may_sleep() => patience,
-            _ => Some(Duration::ZERO),
-        };
-        let slept = self.poll(patience);
+        if !self.has_workers || patience == Some(Duration::ZERO) {
+            return self.poll(patience);
+        }
+        let slept = self.poll(if self.inbox.may_sleep() { patience } else { Some(Duration::ZERO) });
         self.inbox.rise();
         slept
     }
@@ -203,7 +204,7 @@ impl Reactor {
 
     /// How long nothing needs to be done unless something happens.
     fn patience(&self) -> Option<Duration> {
-        if self.floor.is_busy() || self.may_accept() || self.is_drained() || self.inbox.has_mail() {
+        if self.floor.is_busy() || self.may_accept() || self.is_drained() || self.has_mail() {
             return Some(Duration::ZERO);
         }
         let paused_until = match self.accepting {
@@ -256,6 +257,15 @@ impl Reactor {
                 Notice::Stop => return Some(self.end_drain()),
             }
         }
+        if self.has_workers {
+            self.gather_jobs();
+        }
+        let is_late = self.drain.is_some_and(|drain| self.floor.clock.now().has_reached(drain.cut_at));
+        (is_late || self.is_drained()).then(|| self.end_drain())
+    }
+
+    /// Takes in what workers have brought: some of it, the rest in the next turn.
+    fn gather_jobs(&mut self) {
         for _ in 0..HOMECOMINGS_MAX {
             let Some(job) = self.inbox.next_done() else { break };
             self.floor.take_home(job);
@@ -263,8 +273,10 @@ impl Reactor {
         while let Some(to) = self.inbox.next_room() {
             self.floor.make_room(to);
         }
-        let is_late = self.drain.is_some_and(|drain| self.floor.clock.now().has_reached(drain.cut_at));
-        (is_late || self.is_drained()).then(|| self.end_drain())
+    }
+
+    fn has_mail(&self) -> bool {
+        self.has_workers && self.inbox.has_mail()
     }
 
     /// Whether a drain is complete here. Who has the admin listener stays until the others are gone, since

@@ -79,6 +79,11 @@ impl Pending {
         matches!(self.stage, Stage::Away | Stage::Pulling | Stage::Hungry)
     }
 
+    /// Whether its answer, or a piece of it, is here or can be had at once.
+    pub(super) fn has_something_to_say(&self) -> bool {
+        matches!(self.stage, Stage::Answered | Stage::Sending | Stage::Pulled)
+    }
+
     /// Whether it reads nothing from its client for now.
     pub(super) fn blocks_reading(&self) -> bool {
         self.is_away() && (self.pipe.is_none() || self.is_stalled)

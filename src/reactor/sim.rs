@@ -168,6 +168,10 @@ impl Scene {
         let under_way = self.hands.as_ref().map_or(0, |hands| hands.shop.under_way() + hands.held());
         assert_eq!(self.floor.out() as usize, under_way, "permits, and jobs under way");
         assert_eq!(self.floor.tally.late_answers.value(), self.late, "late answers");
+        for job in self.hands.iter().flat_map(Hands::jobs) {
+            let is_wanted = self.floor.is_awaited(job.to);
+            assert!(is_wanted || job.ticket.is_cancelled(), "{} works for nobody and is not told", job.to);
+        }
     }
 
     /// As [`Reactor::gather_inbox`](super::Reactor) does it; some mail comes with the next turn.
@@ -268,9 +272,10 @@ fn whatever_visitors_do_the_floor_keeps_its_promises() {
     }
     // A world in which some ending never comes would prove less than it says.
     let missing = CloseReason::LABELS.into_iter().zip(closes).filter(|(_, count)| *count == 0);
-    assert_eq!(missing.collect::<Vec<_>>(), [("truncated", 0)], "of {:?}", told(closes));
+    assert_eq!(missing.collect::<Vec<_>>(), [], "of {:?}", told(closes));
     // There are jobs for as many connections as have a workplace, and for those that are out.
-    let _ = refusals;
+    let missing = Refusal::LABELS.into_iter().zip(refusals).filter(|(_, count)| *count == 0);
+    assert_eq!(missing.collect::<Vec<_>>(), [("no_buffer", 0)], "of {refusals:?}");
 }
 
 #[test]

@@ -30,7 +30,7 @@ pub use run::{refuse, run, tell};
 use crate::config::{Config, DescriptorTable, Listen};
 use crate::gateway::handler::Lifecycle;
 use crate::observe::log::{Level, Log};
-use crate::reactor::{self, Farewell, Notice, descriptors};
+use crate::reactor::{self, Farewell, Inbox, Notice, descriptors};
 use crate::server::app::App;
 use crate::server::banner::Banner;
 use crate::server::budget::{Budget, Tables};
@@ -58,9 +58,8 @@ use crate::worker::{Staff, Workers};
 pub struct Server {
     reactors: Vec<Running>,
     workers: Option<Workers>,
-    lifecycle: Arc<Lifecycle>,
+    drainer: Drainer,
     log: Log,
-    drain_ms_max: u32,
     banner: String,
     listen: Vec<Listen>,
     /// Rings when a reactor breaks.
@@ -112,13 +111,17 @@ impl Server {
             notes: &[],
             ready_ms: began.elapsed().as_millis() as u64,
         };
+        let drainer = Drainer {
+            lifecycle: plan.lifecycle,
+            inboxes: reactors.iter().map(|running| Arc::clone(&running.inbox)).collect(),
+            ms_max: config.fixed.drain_ms_max,
+        };
         Ok(Server {
             reactors,
             workers,
+            drainer,
             banner: banner.text(),
-            lifecycle: plan.lifecycle,
             log: plan.log,
-            drain_ms_max: config.fixed.drain_ms_max,
             listen: plan.listen,
             alarm: Some(alarm),
         })
@@ -150,11 +153,13 @@ impl Server {
 
     /// Begins to drain: no new connections, requests under way are answered, idle connections close.
     pub fn drain(&self) {
-        self.lifecycle.drain();
-        for running in &self.reactors {
-            // An inbox that is full of notices has one like this in it.
-            let _ = running.inbox.notify(Notice::Drain { ms_max: self.drain_ms_max });
-        }
+        self.drainer.drain();
+    }
+
+    /// What begins the drain from elsewhere, while this thread [waits](Server::join) for its end.
+    #[must_use]
+    pub fn drainer(&self) -> Drainer {
+        self.drainer.clone()
     }
 
     /// Waits until every reactor has ended, and sums up.
@@ -180,6 +185,25 @@ impl Server {
             self.log.event(Level::Warn, "stop", text);
         }
         Ok(sum)
+    }
+}
+
+/// Begins the drain of a server from any thread, a handler's too. See [`Server::drainer`].
+#[derive(Clone)]
+pub struct Drainer {
+    lifecycle: Arc<Lifecycle>,
+    inboxes: Arc<[Arc<Inbox>]>,
+    ms_max: u32,
+}
+
+impl Drainer {
+    /// See [`Server::drain`].
+    pub fn drain(&self) {
+        self.lifecycle.drain();
+        for inbox in &*self.inboxes {
+            // An inbox that is full of notices has one like this in it.
+            let _ = inbox.notify(Notice::Drain { ms_max: self.ms_max });
+        }
     }
 }
 

@@ -153,7 +153,11 @@ impl Job {
         self.errand = match std::mem::take(&mut self.errand) {
             Errand::Call if self.ticket.begin() => self.call(),
             Errand::Call => Errand::Unrun,
-            Errand::Pull(source) => pull(source),
+            Errand::Pull(source) if self.ticket.begin() => pull(source),
+            Errand::Pull(source) => {
+                guarded(|| drop(source));
+                Errand::Unrun
+            }
             done => done,
         };
         let has_body = self.has_body();
@@ -188,7 +192,8 @@ impl Job {
         let request = Request::new(&self.index, self.head.unread());
         let exchange = Exchange::new(request, &mut self.notes);
         let mut exchange = exchange.on_errand(body, self.deadline, &self.ticket);
-        exchange.take_route(route, self.params);
+        exchange.take_route(route);
+        exchange.take_params(self.params);
         // What a handler shares with others is its own to guard; of this request nothing is used again.
         match guarded(|| route.handler().handle(&mut exchange)) {
             Some(response) => Errand::Answered(response),

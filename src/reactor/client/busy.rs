@@ -67,21 +67,26 @@ pub(super) struct Share {
     pub(super) bytes: u32,
     /// Bytes to write.
     pub(super) written: u32,
+    /// Steps of exchanges that are answered by and by. A piece of an answer takes two.
+    pub(super) steps: u32,
 }
 
 impl Share {
     /// Bytes a connection may write in one turn: four calls of `sendfile`.
     const WRITTEN_MAX: u32 = 1024 * 1024;
+    /// Small pieces cost their making, and hardly count as bytes.
+    const STEPS_MAX: u32 = 128;
 
     pub(super) fn of(limits: &Limits) -> Share {
         Share {
             requests: limits.requests_per_turn,
             bytes: limits.read_bytes_per_turn,
             written: Share::WRITTEN_MAX,
+            steps: Share::STEPS_MAX,
         }
     }
 
     pub(super) fn is_spent(&self) -> bool {
-        self.requests == 0 || self.bytes == 0
+        self.requests == 0 || self.bytes == 0 || self.steps == 0
     }
 }

@@ -200,18 +200,17 @@ impl<S: Stream> Client<S> {
     }
 
     fn wait_for_answer(&mut self, busy: &mut Busy) -> Stand {
-        // Before the end of its request there are bytes, and who reads them is not to give up.
-        if self.readiness.is_ending()
-            && (busy.pending.pipe.is_none() || busy.machine.has_whole_request())
-            && let Some(ticket) = &busy.pending.ticket
-        {
-            ticket.client_leaves();
-        }
         // A body that is read as it comes goes on coming while its handler runs. Room for it is looked for
         // first: what the machine has told of once must be taken, or it would tell of it twice, and take
         // what lies behind for another request.
         let pending = &mut busy.pending;
         let Some(pipe) = pending.pipe.as_ref().filter(|_| !busy.machine.has_whole_request()) else {
+            // Before the end of its request there are bytes, and who reads them is not to give up.
+            if self.readiness.is_ending()
+                && let Some(ticket) = &pending.ticket
+            {
+                ticket.client_leaves();
+            }
             return Stand::Waits;
         };
         pending.is_stalled = !pipe.has_room();
@@ -248,11 +247,11 @@ impl<S: Stream> Client<S> {
     /// The one way out of a deferred exchange, whoever made the answer.
     fn answer_deferred(&mut self, mut response: Response, busy: &mut Busy, turn: &mut Turn<'_>) {
         turn.gateways[usize::from(self.site)].finish(&busy.pending.notes, &mut response);
-        let response = self.measured(response, busy, turn);
         // Whatever is still to come of the body, nobody reads it any more.
         if let Some(pipe) = busy.pending.pipe.take() {
             pipe.close(false);
         }
+        let response = self.measured(response, busy, turn);
         let keep = busy.pending.keep && !turn.draining;
         let status = response.status;
         let method = busy.pending.method.unwrap_or(Method::Unknown);
@@ -273,6 +272,7 @@ impl<S: Stream> Client<S> {
             }
             if has_body {
                 busy.pending.stage = Stage::Sending;
+                self.end_if_whole(busy, turn);
                 return;
             }
         } else {
@@ -351,15 +351,28 @@ impl<S: Stream> Client<S> {
             Piece::Bytes(bytes) if is_right(busy.pending.sent + bytes.len() as u64) => {
                 busy.pending.sent += bytes.len() as u64;
                 busy.machine.more_owned(bytes, &mut busy.output);
+                self.end_if_whole(busy, turn);
                 Stand::Moved
             }
-            Piece::End if busy.pending.announced.is_none_or(|announced| announced == busy.pending.sent) => {
-                busy.machine.finish(&mut busy.output);
-                self.conclude(busy, turn);
+            Piece::End if busy.pending.announced.is_none() => {
+                self.end(busy, turn);
                 Stand::Moved
             }
             Piece::Bytes(_) | Piece::End | Piece::Broken => Stand::Broken,
         }
+    }
+
+    /// What was announced is the answer, and the client has it. To ask the source for its end too would cost
+    /// a worker's time, and an answer that is whole could still be overdue.
+    fn end_if_whole(&mut self, busy: &mut Busy, turn: &mut Turn<'_>) {
+        if busy.pending.announced == Some(busy.pending.sent) {
+            self.end(busy, turn);
+        }
+    }
+
+    fn end(&mut self, busy: &mut Busy, turn: &mut Turn<'_>) {
+        busy.machine.finish(&mut busy.output);
+        self.conclude(busy, turn);
     }
 
     /// Tells the client at once that its request is not going to be served.

@@ -123,10 +123,11 @@ impl<S: Stream> Client<S> {
         let Some(mut busy) = self.busy.take().or_else(|| turn.lend(self.number)) else {
             return Step::Thirsty;
         };
-        let rest = match busy.pending.is_away() && self.readiness.is_broken() {
-            true => Err(CloseReason::PeerReset),
-            false => self.work(&mut busy, turn),
-        };
+        let mut rest = self.work(&mut busy, turn);
+        // Also where the request was found behind the news that its connection had broken.
+        if busy.pending.is_away() && self.readiness.is_broken() {
+            rest = Err(CloseReason::PeerReset);
+        }
         if busy.answered > 0 {
             let ns = turn.clock.precise_ns().saturating_sub(turn.clock.now_ns());
             turn.tally.latency.record(ns, std::mem::take(&mut busy.answered));
@@ -168,6 +169,15 @@ impl<S: Stream> Client<S> {
     pub(super) fn cut(&mut self) -> CloseReason {
         self.stream.reset_on_close();
         CloseReason::DrainCut
+    }
+
+    /// It is about to be closed for want of something. An answer that is not out must not look whole, as one
+    /// would that is told from its rest by the end of the connection only.
+    pub(super) fn forsake(&mut self) {
+        let is_answering = |busy: &Busy| !busy.output.is_empty() || busy.machine.is_answering();
+        if self.busy.as_deref().is_some_and(is_answering) {
+            self.stream.reset_on_close();
+        }
     }
 
     /// Gives its workplace back, when the connection is taken apart.
@@ -286,7 +296,7 @@ impl<S: Stream> Client<S> {
         debug_assert!(
             match self.wait {
                 Wait::Drain => !self.readiness.is_writable(),
-                Wait::Answer => self.waits_for_others(),
+                Wait::Answer => self.waits_for_others() && !self.readiness.is_broken(),
                 _ => !self.readiness.is_readable(),
             },
             "parked with work to do: {:?} {:?} {:?}",

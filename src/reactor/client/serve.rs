@@ -69,7 +69,11 @@ impl<S: Stream> Client<S> {
                 match self.proceed(busy, turn) {
                     Stand::Reads => {}
                     Stand::Waits => return Advance::Waits,
-                    Stand::Moved => continue,
+                    Stand::Moved if share.steps == 0 && busy.pending.is_open() => return Advance::Spent,
+                    Stand::Moved => {
+                        share.steps = share.steps.saturating_sub(1);
+                        continue;
+                    }
                     Stand::Broken => {
                         self.break_off(busy, turn);
                         return Advance::Over;

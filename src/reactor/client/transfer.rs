@@ -117,7 +117,8 @@ impl<S: Stream> Client<S> {
         share: &mut Share,
     ) -> Result<Rest, CloseReason> {
         let Life::Ending(reason) = self.life else {
-            let has_more = self.readiness.is_readable() || !busy.input.is_empty();
+            let has_more =
+                self.readiness.is_readable() || !busy.input.is_empty() || busy.pending.has_something_to_say();
             let yields = share.is_spent() && has_more && !busy.pending.blocks_reading();
             return Ok(if yields { Rest::Yields } else { Rest::Waits });
         };

@@ -106,6 +106,11 @@ impl Hands {
         self.held.len()
     }
 
+    /// What workers have in hand.
+    pub(super) fn jobs(&self) -> impl Iterator<Item = &Job> {
+        self.held.iter().map(|held| &*held.job)
+    }
+
     /// Does something, or not. Tells whether it did or could have.
     pub(super) fn act(&mut self, now_ms: u64) -> bool {
         let mut could = false;

@@ -70,7 +70,7 @@ impl Script {
         let mut script = Script::default();
         for _ in 0..dice.size(1, 12) {
             let known = script.expected.len();
-            match world.is_manned && dice.one_in(2) {
+            match world.is_manned && !dice.one_in(3) {
                 true => script.errand(dice, is_small, world),
                 false => script.request(dice, is_small),
             }
@@ -231,8 +231,8 @@ impl Script {
         self.with_body(dice, path, body, is_http10);
         let last = self.last();
         if is_too_large {
-            // What is left of it may end the connection, or be read over, or have nonsense in it.
-            (last.status, last.instead, last.is_last) = (413, &[413], false);
+            // What is left of it may end the connection, or be read over; nonsense in it ends it for sure.
+            (last.status, last.instead) = (413, &[413]);
             last.body.clear();
         } else if path == "/send" {
             self.may_fail(known, world);
@@ -247,7 +247,7 @@ impl Script {
         let last = self.last();
         last.body = b"early".to_vec();
         // The body's end, or its mistake, may come before the answer or behind it.
-        (last.status, last.is_last) = (200, false);
+        last.status = 200;
         last.instead = &[200, 400, 413, 503, 504];
     }
 

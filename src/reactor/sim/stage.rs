@@ -21,6 +21,7 @@ use crate::worker::Job;
 struct Stage {
     floor: Floor<Socket>,
     wires: Vec<Rc<RefCell<Wire>>>,
+    poll: Poll,
     /// Where jobs go, if they go anywhere.
     shop: Option<Shop>,
 }
@@ -29,7 +30,7 @@ impl Stage {
     fn new(limits: Limits, buffers_max: u32) -> Stage {
         let gateway = Gateway::new().with("/", Plaintext).with("/big", Big);
         let floor = Floor::new(means(gateway, limits, 64, buffers_max, 1024), Clock::scripted());
-        Stage { floor, wires: Vec::new(), shop: None }
+        Stage { floor, wires: Vec::new(), poll: Poll { has_no_memory: false }, shop: None }
     }
 
     /// With workers who do what the test says.
@@ -38,7 +39,7 @@ impl Stage {
         let means = means(gateway, limits, 64, 8, 1024);
         let dispatching = Dispatching { hatch: Some(shop.hatch.clone()), ..dispatching };
         let floor = Floor::new(Means { dispatching, ..means }, Clock::scripted());
-        Stage { floor, wires: Vec::new(), shop: Some(shop) }
+        Stage { floor, wires: Vec::new(), poll: Poll { has_no_memory: false }, shop: Some(shop) }
     }
 
     /// A connection, with these bytes arrived.
@@ -52,7 +53,6 @@ impl Stage {
 
     /// One turn, so many milliseconds later.
     fn turn(&mut self, ms: u64) {
-        let poll = Poll { has_no_memory: false };
         self.floor.clock.advance_ms(ms);
         self.floor.clock.tick();
         self.gather_inbox();
@@ -60,8 +60,8 @@ impl Stage {
             let told = wire.borrow_mut().tell();
             told.into_iter().for_each(|(key, edge)| self.floor.note(key, edge));
         }
-        self.floor.serve(&poll);
-        self.floor.expire(&poll);
+        self.floor.serve(&self.poll);
+        self.floor.expire(&self.poll);
         self.floor.validate(|client| client.is_lost(|blocked| client.stream().0.borrow().is_lost(blocked)));
     }
 

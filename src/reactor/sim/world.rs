@@ -39,7 +39,7 @@ pub(super) struct World {
 impl World {
     /// Half of all worlds have no workers.
     pub(super) fn new(dice: &mut Dice) -> World {
-        let is_manned = false;
+        let is_manned = dice.one_in(2);
         let dispatches = [
             Dispatch::Auto,
             Dispatch::Auto,
@@ -89,9 +89,11 @@ impl World {
         gateway = post(gateway, "/stream", stream, back);
         gateway = post(gateway, "/early", stream, |_: &mut Exchange| "early");
         for (name, terms) in [("here", here), ("away", away)] {
+            // Who has nothing to give yet may say so where he keeps nobody waiting.
+            let may_pause = name == "away" && self.dispatch != Dispatch::Inline;
             for kind in Kind::ALL {
                 let path = format!("/{name}/{}", kind.name());
-                gateway = get(gateway, &path, terms, move |_: &mut Exchange| kind.answer());
+                gateway = get(gateway, &path, terms, move |_: &mut Exchange| kind.answer(may_pause));
             }
         }
         gateway
@@ -194,10 +196,10 @@ impl Kind {
         }
     }
 
-    /// Pieces of so many bytes, an empty one among them.
+    /// Pieces of so many bytes.
     fn pieces(self) -> &'static [usize] {
         match self {
-            Kind::Flow | Kind::Sized | Kind::Short | Kind::Long => &[10, 0, 3_000, 1],
+            Kind::Flow | Kind::Sized | Kind::Short | Kind::Long => &[10, 3_000, 1],
             Kind::Nothing => &[],
             Kind::Flood => &[30_000; 6],
             Kind::Breaks | Kind::Throws => &[10, 500],
@@ -214,7 +216,7 @@ impl Kind {
         match self {
             Kind::Sized | Kind::Nothing => Some(len),
             Kind::Short => Some(len + 1),
-            Kind::Long => Some(len - 1),
+            Kind::Long => Some(15),
             Kind::Flow | Kind::Flood | Kind::Breaks | Kind::Throws => None,
         }
     }
@@ -223,18 +225,23 @@ impl Kind {
         matches!(self, Kind::Breaks | Kind::Short | Kind::Long | Kind::Throws)
     }
 
-    pub(super) fn answer(self) -> Response {
-        Response::stream(Status::OK, "text/plain", Flow { kind: self, given: 0 })
+    /// `may_pause`: with a piece in it that is empty.
+    pub(super) fn answer(self, may_pause: bool) -> Response {
+        Response::stream(Status::OK, "text/plain", Flow { kind: self, given: 0, may_pause })
     }
 }
 
 struct Flow {
     kind: Kind,
     given: usize,
+    may_pause: bool,
 }
 
 impl BodySource for Flow {
     fn next(&mut self) -> Piece {
+        if self.given > 0 && std::mem::take(&mut self.may_pause) {
+            return Piece::Bytes(Vec::new());
+        }
         let piece = self.kind.pieces().get(self.given);
         self.given += 1;
         match (piece, self.kind) {

@@ -8,6 +8,7 @@ use crate::config::{Dispatch, Limits};
 use crate::gateway::handler::{BodyPlan, Echo, Place, Plaintext};
 use crate::gateway::route::Terms;
 use crate::gateway::{Exchange, Gateway, IntoResponse};
+use crate::http::{BodySource, Piece, Response, Status};
 use crate::reactor::sim::wire::Wire;
 use crate::reactor::sim::world::{Kind, back, get, post, throw};
 use crate::reactor::{CloseReason, Dispatching, Refusal};
@@ -31,9 +32,11 @@ fn gateway(dispatch: Dispatch) -> Gateway {
     let gateway = Gateway::new().with_dispatch(dispatch).with("/", Plaintext).with("/echo", Echo);
     let gateway = get(gateway, "/work", AWAY, |_: &mut Exchange| "worked");
     let gateway = get(gateway, "/panics", AWAY, throw);
-    let gateway = get(gateway, "/flow", AWAY, |_: &mut Exchange| Kind::Flow.answer());
-    let gateway = get(gateway, "/breaks", AWAY, |_: &mut Exchange| Kind::Breaks.answer());
-    let gateway = post(gateway, "/early", STREAM, |_: &mut Exchange| Kind::Flow.answer());
+    let gateway = get(gateway, "/flow", AWAY, |_: &mut Exchange| Kind::Flow.answer(true));
+    let gateway = get(gateway, "/sized", AWAY, |_: &mut Exchange| Kind::Sized.answer(false));
+    let gateway = get(gateway, "/nothing", AWAY, |_: &mut Exchange| Kind::Nothing.answer(false));
+    let gateway = get(gateway, "/flow/here", Terms::default(), |_: &mut Exchange| Kind::Flow.answer(false));
+    let gateway = post(gateway, "/early", STREAM, |_: &mut Exchange| Kind::Flow.answer(true));
     post(gateway, "/stream", STREAM, back)
 }
 
@@ -478,4 +481,100 @@ fn room_in_the_pipe_of_a_former_exchange_concerns_nobody() {
     stage.turn(0);
     stage.work();
     assert!(heard(&wire).ends_with("0\r\n\r\n"));
+}
+
+/// By the end of the connection an old client could not tell half an answer from a whole one.
+#[test]
+fn an_answer_that_is_given_up_for_want_of_memory_does_not_look_whole() {
+    let mut stage = stage(8);
+    stage.poll.has_no_memory = true;
+    let wire = stage.connect(b"");
+    wire.borrow_mut().outbox_max = 500;
+    say(&wire, b"GET /flow/here HTTP/1.0\r\n\r\n");
+    stage.turn(0);
+    assert_eq!(stage.closed(CloseReason::Exhausted), 1);
+    assert!(wire.borrow().was_reset);
+}
+
+/// The edge was used up before the request was found in the buffer, and its handler ran on for nobody.
+#[test]
+fn a_request_that_is_found_behind_a_reset() {
+    let limits = Limits { requests_per_turn: 1, ..calm_limits() };
+    let mut stage = Stage::manned(gateway(Dispatch::Auto), limits, dispatching(8));
+    let wire = stage.connect(b"");
+    stage.turn(0);
+    say(&wire, &[GET, WORK].concat());
+    stage.turn(0);
+    wire.borrow_mut().break_off();
+    (0..3).for_each(|_| stage.turn(0));
+    assert!(wire.borrow().closed);
+    if stage.floor.out() > 0 {
+        stage.work();
+    }
+    assert!(stage.floor.is_empty());
+}
+
+/// A source was asked for a piece that nobody would get, and may have waited for it.
+#[test]
+fn the_next_piece_is_not_made_for_a_client_that_is_gone() {
+    let mut stage = stage(8);
+    let wire = stage.connect(b"GET /flow HTTP/1.1\r\nHost: a\r\n\r\n");
+    stage.turn(0);
+    stage.bring(stage.take());
+    stage.turn(0);
+    wire.borrow_mut().break_off();
+    stage.turn(0);
+    let mut pull = stage.take();
+    pull.run_away();
+    assert!(matches!(pull.errand, Errand::Unrun));
+    stage.bring(pull);
+    stage.turn(0);
+    assert!(stage.floor.is_empty());
+}
+
+struct Crumbs(u32);
+
+impl BodySource for Crumbs {
+    fn next(&mut self) -> Piece {
+        match self.0.checked_sub(1) {
+            Some(left) => {
+                self.0 = left;
+                Piece::Bytes(b"x".to_vec())
+            }
+            None => Piece::End,
+        }
+    }
+}
+
+/// A connection made pieces until it had its share of bytes, while everybody else waited.
+#[test]
+fn an_answer_of_many_small_pieces_takes_turns() {
+    let crumbs = |_: &mut Exchange| Response::stream(Status::OK, "text/plain", Crumbs(1_000));
+    let gateway = get(Gateway::new().with("/", Plaintext), "/crumbs", Terms::default(), crumbs);
+    let mut stage = Stage::manned(gateway, calm_limits(), dispatching(8));
+    let wire = stage.connect(b"GET /crumbs HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut turns = 0;
+    while !heard(&wire).ends_with("0\r\n\r\n") {
+        let other = stage.connect(GET);
+        stage.turn(0);
+        assert_eq!(answers(&other), 1);
+        turns += 1;
+    }
+    assert!((10..50).contains(&turns), "{turns}");
+}
+
+/// The source was asked for its end too, and when that was overdue, whoever waited behind was cut off.
+#[test]
+fn an_answer_ends_with_the_last_byte_that_was_announced() {
+    let mut stage = stage(8);
+    for (path, jobs) in [("/sized", 4), ("/nothing", 1)] {
+        let wire =
+            stage.connect(&[format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes(), GET].concat());
+        stage.turn(0);
+        for _ in 0..jobs {
+            stage.bring(stage.take());
+            stage.turn(0);
+        }
+        assert_eq!((statuses(&wire), stage.floor.out()), (vec![200, 200], 0));
+    }
 }
