@@ -210,8 +210,11 @@ fn a_body_that_panics_is_cut_short() {
         client.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\nGET /works HTTP/1.1\r\nHost: a\r\n\r\n"));
         assert!(client.try_response().is_err(), "{path}: never a whole answer");
         eventually("it is told", || reason(&server, "truncated") == f64::from(count));
+        assert_eq!(server.metric("myriapod_handler_panics_total"), f64::from(count));
         is_well(&server);
     }
+    let told = "the handler of \"GET /there/breaks HTTP/1.1\" panicked; its answer is cut short (request 0-";
+    eventually("it is told", || server.told().contains(told));
 }
 
 /// An old client takes the end of the connection for that of the body, so it must see another one.

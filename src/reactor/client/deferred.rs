@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::Client;
 use super::busy::Busy;
-use super::serve::tell_of_panic;
+use super::serve::tell_of_panic_in;
 use crate::base::clock::{Deadline, Tick};
 use crate::gateway::handler::{BodyPlan, Place};
 use crate::gateway::route::{Params, Route};
@@ -136,9 +136,7 @@ impl<S: Stream> Client<S> {
             ms_max.map_or(Deadline::NEVER, |ms| Deadline::at_ns(now_ns + u64::from(ms) * 1_000_000));
         if place == Place::Reactor {
             job.run();
-            if matches!(job.errand, Errand::Panicked(_)) {
-                tell_of_panic(&job.request(), job.id(), turn.tally, turn.log);
-            }
+            tell_of_panic_in(&job, turn.tally, turn.log);
             return busy.pending.come_home(job);
         }
         let ticket = Arc::clone(&job.ticket);

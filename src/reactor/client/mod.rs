@@ -20,7 +20,7 @@ mod sourced;
 mod transfer;
 
 pub(super) use busy::Busy;
-pub(super) use serve::tell_of_panic;
+pub(super) use serve::tell_of_panic_in;
 
 use crate::base::clock::Tick;
 use crate::config::Limits;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::busy::Busy;
 use super::deferred::{Stand, answer_ms_max, move_head};
-use super::serve::tell_of_panic;
+use super::serve::{tell_of_panic, tell_of_panic_in};
 use super::{Client, Life};
 use crate::base::guarded::guarded;
 use crate::gateway::handler::Place;
@@ -42,6 +42,8 @@ impl<S: Stream> Client<S> {
         };
         job.index.copy_from(turn.index);
         move_head(busy, &mut job, head_len);
+        job.to = self.reply_to(busy, turn);
+        job.notes.copy_from(turn.notes);
         job.errand = Errand::Answered(response);
         busy.pending.come_home(job);
     }
@@ -56,7 +58,7 @@ impl<S: Stream> Client<S> {
         let to = self.reply_to(busy, turn);
         if let (Some(job), Body::Source(source)) = (&mut busy.pending.job, response.body) {
             let id = RequestName { given: busy.pending.notes.request_id(), to };
-            tell_of_panic(&job.request(), id, turn.tally, turn.log);
+            tell_of_panic(&job.request(), id, "answered 500", turn.tally, turn.log);
             // Goes with the job to where it is dropped.
             job.errand = Errand::Pull(source);
         }
@@ -69,6 +71,7 @@ impl<S: Stream> Client<S> {
         let place = job.route.as_ref().map_or(Place::Reactor, |route| route.place());
         if place == Place::Reactor {
             job.run();
+            tell_of_panic_in(&job, turn.tally, turn.log);
             busy.pending.come_home(job);
             return Stand::Moved;
         }
