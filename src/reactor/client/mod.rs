@@ -1,5 +1,5 @@
 //! One downstream connection: driven ([`serve`]), its bytes moved ([`transfer`]), settled (here); requests
-//! that are not answered at once wait ([`deferred`]).
+//! that are not answered at once wait ([`deferred`]), bodies come piece by piece ([`sourced`]).
 //!
 //! ```text
 //!            +---------------------------- Again: its share of the turn is used up
@@ -16,10 +16,11 @@
 mod busy;
 mod deferred;
 mod serve;
+mod sourced;
 mod transfer;
 
 pub(super) use busy::Busy;
-pub(super) use serve::tell_of_panic;
+pub(super) use serve::tell_of_panic_in;
 
 use crate::base::clock::Tick;
 use crate::config::Limits;
