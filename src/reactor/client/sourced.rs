@@ -100,12 +100,8 @@ impl<S: Stream> Client<S> {
             job.errand = Errand::Pull(source);
         }
         busy.pending.stage = Stage::Sending;
-        let route = busy.pending.job.as_ref().and_then(|job| job.route.as_ref());
-        let is_here = route.is_none_or(|route| route.place() == Place::Reactor);
         let is_right = |sent: u64| busy.pending.announced.is_none_or(|announced| sent <= announced);
         match piece {
-            // On a reactor, a source that gives nothing again and again would keep everybody waiting.
-            Piece::Bytes(bytes) if bytes.is_empty() && is_here => Stand::Broken,
             Piece::Bytes(bytes) if is_right(busy.pending.sent + bytes.len() as u64) => {
                 busy.pending.sent += bytes.len() as u64;
                 busy.machine.more_owned(bytes, &mut busy.output);
