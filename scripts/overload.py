@@ -7,6 +7,7 @@ of the crowd had one answer. Who is refused asks again after a moment, on the sa
 
 import argparse
 import heapq
+import random
 import re
 import selectors
 import socket
@@ -29,6 +30,7 @@ class Crowd:
     def __init__(self, port, count, path):
         self.request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
         self.poll = selectors.DefaultSelector()
+        self.chance = random.Random(1)
         self.asked, self.answered, self.refusal_seconds = 0, {}, []
         self.later, self.members = [], []
         for _ in range(count):
@@ -42,7 +44,9 @@ class Crowd:
         """Asks for so long, then waits until the last one is answered."""
         began = time.monotonic()
         self.later.clear()
-        self.sent_at = {member: self.ask(member) for member in self.members}
+        self.sent_at = {}
+        for number, member in enumerate(self.members):
+            heapq.heappush(self.later, (self.again_at(began), -number, member))
         while (now := time.monotonic()) < began + seconds:
             while self.later and self.later[0][0] <= now:
                 member = heapq.heappop(self.later)[2]
@@ -51,6 +55,10 @@ class Crowd:
         while sum(self.answered.values()) < self.asked and time.monotonic() < began + seconds + LAST_SECONDS_MAX:
             self.hear(0.1, False)
         self.hear(0.2, False)
+
+    def again_at(self, now):
+        """Spread out: who asks in step with all others waits for this script to speak and listen to them."""
+        return now + AGAIN_SECONDS * (0.5 + self.chance.random())
 
     def take_refusal_ms(self):
         """The 99th percentile since the last look."""
@@ -72,7 +80,7 @@ class Crowd:
             self.answered[status] = self.answered.get(status, 0) + 1
             if status == 503:
                 self.refusal_seconds.append(now - self.sent_at[member])
-                heapq.heappush(self.later, (now + AGAIN_SECONDS, self.asked, member))
+                heapq.heappush(self.later, (self.again_at(now), self.asked, member))
             elif goes_on:
                 self.sent_at[member] = self.ask(member)
 
