@@ -86,7 +86,7 @@ fn read(exchange: &mut Exchange) -> Result<String, Status> {
 
 fn sip(exchange: &mut Exchange) -> String {
     let mut piece = [0; 3];
-    exchange.body_reader().read_exact(&mut piece).unwrap();
+    let _ = exchange.body_reader().read_exact(&mut piece);
     String::from_utf8_lossy(&piece).into_owned()
 }
 
@@ -210,8 +210,11 @@ fn a_body_that_panics_is_cut_short() {
         client.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\nGET /works HTTP/1.1\r\nHost: a\r\n\r\n"));
         assert!(client.try_response().is_err(), "{path}: never a whole answer");
         eventually("it is told", || reason(&server, "truncated") == f64::from(count));
+        assert_eq!(server.metric("myriapod_handler_panics_total"), f64::from(count));
         is_well(&server);
     }
+    let told = "the handler of \"GET /there/breaks HTTP/1.1\" panicked; its answer is cut short (request 0-";
+    eventually("it is told", || server.told().contains(told));
 }
 
 /// An old client takes the end of the connection for that of the body, so it must see another one.
@@ -409,6 +412,30 @@ fn a_deadline_holds_while_a_body_is_read() {
     client.send("y".repeat(999) + "GET /works HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(client.response().text(), "works");
     drop(client);
+    is_well(&server);
+    server.is_back_at(base);
+}
+
+#[test]
+fn whatever_clients_do_everything_comes_home() {
+    let server = server();
+    let base = server.base();
+    let mut requests: Vec<String> = Vec::new();
+    for path in ["panics", "breaks", "blows", "bomb", "stream", "length"] {
+        requests.push(format!("GET /here/{path} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        requests.push(format!("GET /there/{path} HTTP/1.1\r\nHost: a\r\n\r\n"));
+    }
+    for path in ["/read", "/hurried", "/never", "/whole", "/sip"] {
+        requests.push(post(path, 10) + "abcdefghij");
+        requests.push(post(path, 200_000) + &"x".repeat(200_000));
+    }
+    requests.push("GET /works HTTP/1.1\r\nHost: a\r\n\r\n".to_owned());
+    thread::scope(|scope| {
+        for seed in 0..8 {
+            let (address, requests) = (server.address(), &requests);
+            scope.spawn(move || common::let_loose(address, requests, seed, 60));
+        }
+    });
     is_well(&server);
     server.is_back_at(base);
 }

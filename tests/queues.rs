@@ -374,6 +374,35 @@ fn a_stuck_handler_is_told_of_and_a_substitute_takes_its_place() {
 }
 
 #[test]
+fn whatever_clients_do_every_permit_comes_home() {
+    let timeouts = ["--request-timeout", "30ms", "--queue-timeout", "20ms", "--body-timeout", "2s"];
+    for dispatch in ["auto", "queue"] {
+        let mut words = vec!["--dispatch", dispatch, "--workers", "3", "--queue-depth", "8"];
+        words.extend(timeouts);
+        let server = server(&words);
+        let base = server.base();
+        let body = "x".repeat(3_000);
+        let mut requests: Vec<String> =
+            ["/work?ms=1", "/work?ms=20", "/work?ms=40&deaf", "/cpu?us=100", "/plaintext", "/none"]
+                .map(get)
+                .to_vec();
+        requests.push(format!("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3000\r\n\r\n{body}"));
+        requests.push(format!(
+            "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nbb8\r\n{body}\r\n0\r\n\r\n"
+        ));
+        thread::scope(|scope| {
+            for seed in 0..12 {
+                let (address, requests) = (server.address(), &requests);
+                scope.spawn(move || common::let_loose(address, requests, seed, 40));
+            }
+        });
+        stand(&server, 0, 0);
+        server.is_back_at(base);
+        eventually("buffers", || server.metric("myriapod_reactor_buffers_lent") <= 1.0);
+    }
+}
+
+#[test]
 fn ten_thousand_connections_wait_for_workers_and_none_is_lost() {
     let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let count = descriptors.saturating_sub(500).min(10_000) as usize;

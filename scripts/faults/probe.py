@@ -1,4 +1,4 @@
-"""Clients for the fault scripts: probe.py get|storm|metric|greedy|halfopen ...; standard library only."""
+"""Clients for the fault scripts, by the names of the functions: probe.py get ADDRESS PATH; standard library only."""
 
 import socket
 import sys
@@ -77,6 +77,45 @@ def metric(socket_path, name):
     print(int(sum(float(value) for key, value in samples if key == name or key.startswith(name + "{"))))
 
 
+def stick(address, count):
+    """Leaves so many workers in a handler that does not return, and hears that nobody waits for it."""
+    for _ in range(int(count)):
+        status, _ = exchange(address, request("/work?ms=600000&deaf"))
+        if not status.startswith("HTTP/1.1 504"):
+            raise SystemExit(status)
+
+
+def ask(address, count):
+    """One request after the other on one connection; tells how long they took."""
+    times = []
+    with connect(address) as client:
+        for _ in range(int(count)):
+            began = time.monotonic()
+            client.sendall(b"GET /plaintext HTTP/1.1\r\nHost: a\r\n\r\n")
+            answer = client.recv(1 << 16)
+            times.append(time.monotonic() - began)
+            if not answer.startswith(b"HTTP/1.1 200") or not answer.endswith(b"Hello, World!"):
+                raise SystemExit(repr(answer))
+    times.sort()
+    print(f"/plaintext p99.9 {1e3 * times[len(times) * 999 // 1000]:.2f} ms")
+
+
+def turns(socket_path, mark=None):
+    """How many turns there were, and how many of 2 ms and more; behind such a mark at most one in a thousand may."""
+    _, page = exchange(socket_path, request("/metrics"))
+    name = "myriapod_reactor_turn_duration_seconds_bucket{le="
+    lines = [line for line in page.decode().splitlines() if line.startswith(name)]
+    counts = {float(line.split('"')[1]): int(float(line.rsplit(" ", 1)[1])) for line in lines}
+    whole, quick = counts[float("inf")], max(count for bound, count in counts.items() if bound <= 0.0022)
+    if mark is None:
+        return print(f"{whole}:{whole - quick}")
+    whole_before, slow_before = map(int, mark.split(":"))
+    slow, all_turns = whole - quick - slow_before, whole - whole_before
+    print(f"{slow} of {all_turns} turns took 2 ms or more")
+    if slow * 1000 > all_turns:
+        raise SystemExit(1)
+
+
 def greedy(address, seconds):
     """Clients that each try to make the server keep as much as it can for them."""
     kinds = [
@@ -129,4 +168,5 @@ def halfopen(address, count, ready, over):
 
 
 if __name__ == "__main__":
-    {"get": get, "storm": storm, "metric": metric, "greedy": greedy, "halfopen": halfopen}[sys.argv[1]](*sys.argv[2:])
+    clients = [get, storm, metric, greedy, halfopen, stick, ask, turns]
+    {client.__name__: client for client in clients}[sys.argv[1]](*sys.argv[2:])

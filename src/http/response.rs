@@ -77,8 +77,8 @@ pub trait BodySource: Send + 'static {
 /// What a [`BodySource`] gives when it is asked.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Piece {
-    /// Bytes to send; at best some tens of kilobytes at once. None at all is as good as
-    /// [`Broken`](Piece::Broken) where there is no time to ask again, on a reactor.
+    /// Bytes to send, at best some tens of kilobytes at once. None at all means that it is to be asked again
+    /// soon, as a compressor may want that has taken its input and has nothing to show yet.
     Bytes(Vec<u8>),
     /// The body is complete.
     End,

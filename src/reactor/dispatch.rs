@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::base::guarded::guarded;
 use crate::base::pool::Pool;
 use crate::gateway::handler::Place;
-use crate::http::Source;
+use crate::http::{Response, Source, Status};
 use crate::observe::Tally;
 use crate::worker::delay::Delay;
 use crate::worker::pipe::Pipe;
@@ -64,6 +64,13 @@ impl Refusal {
     /// The labels, in the order of the enum, for metrics.
     pub const LABELS: [&'static str; 5] =
         ["queue_full", "queue_delay", "queue_timeout", "no_permit", "no_buffer"];
+
+    /// What a client is told whom we have no room for. A second is what a full queue takes to drain.
+    pub const ANSWER: Response = Response::fixed(
+        Status::SERVICE_UNAVAILABLE,
+        "Content-Type: text/plain; charset=utf-8\r\nRetry-After: 1\r\n",
+        b"503 Service Unavailable\n",
+    );
 }
 
 const _: () = assert!(Refusal::NoBuffer as usize + 1 == Refusal::LABELS.len());

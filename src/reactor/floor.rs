@@ -456,6 +456,7 @@ impl<S: Stream> Floor<S> {
             // With a permit left, nobody is hungry who was told.
             let may_eat = self.dispatch.has_permit() && client.is_hungry();
             assert!(queues > 0 || !may_eat, "{key:?} is hungry beside a permit");
+            assert!(queues > 0 || !client.is_idle_with_answer(), "{key:?} has an answer and does not go on");
             waiting += u32::from(client.awaits_job());
             at_home += u32::from(client.keeps_job());
             lent += u32::from(client.is_lent());

@@ -146,7 +146,7 @@ impl Pending {
     /// The job is back, with what came of it.
     pub(super) fn come_home(&mut self, job: Box<Job>) {
         self.stage = match job.errand {
-            Errand::Pulled(..) => Stage::Pulled,
+            Errand::Pulled(..) | Errand::Burst => Stage::Pulled,
             _ => Stage::Answered,
         };
         self.job = Some(job);

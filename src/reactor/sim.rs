@@ -102,8 +102,10 @@ impl Scene {
                 }
             }
         }
+        let is_busy =
+            self.floor.is_busy() || self.inside.iter().any(|visitor| visitor.wire.borrow().has_edge());
         if let Some(hands) = &mut self.hands {
-            is_quiet &= !hands.act(self.now_ms);
+            is_quiet &= !hands.act(self.now_ms, is_busy);
         }
         let has_mail = self.hands.as_ref().is_some_and(|hands| hands.shop.desk.has_mail());
         let has_edges = has_mail || self.inside.iter().any(|visitor| visitor.wire.borrow().has_edge());
@@ -170,7 +172,9 @@ impl Scene {
         assert_eq!(self.floor.tally.late_answers.value(), self.late, "late answers");
         for job in self.hands.iter().flat_map(Hands::jobs) {
             let is_wanted = self.floor.is_awaited(job.to);
-            assert!(is_wanted || job.ticket.is_cancelled(), "{} works for nobody and is not told", job.to);
+            let is_told =
+                job.ticket.is_cancelled() && job.stream.as_ref().is_none_or(|pipe| pipe.is_closed());
+            assert!(is_wanted || is_told, "{} works for nobody and is not told", job.to);
         }
     }
 
@@ -219,7 +223,7 @@ impl Scene {
 
 /// Some workers, few enough that there is not room for everybody.
 fn hire(dice: &mut Dice, world: &World, dispatching: &mut Dispatching) -> Hands {
-    let out_max = *dice.pick(&[1, 2, 4, 64]);
+    let out_max = *dice.pick(&[1, 1, 2, 4, 64]);
     let shop = Shop::new(out_max);
     *dispatching = Dispatching {
         hatch: Some(shop.hatch.clone()),

@@ -99,6 +99,8 @@ pub enum Errand {
     Panicked(Response),
     /// The next piece, and the body it comes from unless this was the last.
     Pulled(Piece, Option<Source>),
+    /// The body has panicked; there is no more of it.
+    Burst,
 }
 
 impl Job {
@@ -234,5 +236,5 @@ fn pull(mut source: Source) -> Errand {
         Piece::Bytes(bytes) => Errand::Pulled(Piece::Bytes(bytes), Some(source)),
         last => Errand::Pulled(last, None),
     });
-    pulled.unwrap_or(Errand::Pulled(Piece::Broken, None))
+    pulled.unwrap_or(Errand::Burst)
 }

@@ -108,6 +108,12 @@ impl Pipe {
         }
     }
 
+    /// Whether its reader need not wait for more.
+    #[cfg(test)]
+    pub(crate) fn is_closed(&self) -> bool {
+        self.end.load(Ordering::Acquire) != COMING
+    }
+
     /// The next piece, if it is there; tells the writer if he waits for room.
     fn pop(&self) -> Option<Vec<u8>> {
         let piece = self.pieces.pop()?;

@@ -267,6 +267,60 @@ fn addresses(banner: &str, name: &str) -> Vec<String> {
     .collect()
 }
 
+/// Numbers that look like chance and are the same in every run (splitmix64).
+pub struct Dice(pub u64);
+
+impl Dice {
+    /// Below that.
+    pub fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (mixed ^ (mixed >> 31)) % limit
+    }
+
+    pub fn any<T: Copy>(&mut self, of: &[T]) -> T {
+        of[self.below(of.len() as u64) as usize]
+    }
+}
+
+/// Clients that ask for some of these in a row and then stay, go, break off or say that they are done, so that every
+/// moment of an exchange is met by every end of a connection.
+pub fn let_loose(address: &str, requests: &[String], seed: u64, count: usize) {
+    let mut dice = Dice(seed);
+    for _ in 0..count {
+        let Ok(mut client) = Client::try_connect(address) else { return };
+        let asked = 1 + dice.below(4) as usize;
+        let bytes: String =
+            (0..asked).map(|_| requests[dice.below(requests.len() as u64) as usize].as_str()).collect();
+        let cut = if dice.below(3) == 0 { dice.below(bytes.len() as u64) as usize } else { bytes.len() };
+        if client.try_send(&bytes.as_bytes()[..cut]).is_err() {
+            continue;
+        }
+        let answers = dice.below(asked as u64 + 1);
+        let is_whole = cut == bytes.len();
+        for _ in 0..if is_whole { answers } else { 0 } {
+            if client.try_response().is_ok_and(|response| !response.ends_connection()) {
+                continue;
+            }
+            break;
+        }
+        match dice.below(4) {
+            0 => client.reset(),
+            1 => drop(client),
+            2 => {
+                // It may have been broken off from the other side.
+                let _ = client.tcp().shutdown(std::net::Shutdown::Write);
+                let _ = client.rest();
+            }
+            _ => {
+                let _ = client.stays_silent_for(Duration::from_millis(1 + dice.below(5)));
+                client.reset();
+            }
+        }
+    }
+}
+
 /// A moment between two looks.
 pub fn pause() {
     thread::sleep(Duration::from_millis(3));

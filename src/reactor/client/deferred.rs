@@ -1,23 +1,22 @@
-//! Requests that cannot be answered where their head is read: their body is gathered, a worker answers, the
-//! answer is made as it is sent.
+//! Requests that cannot be answered where their head is read: their body is gathered, a worker answers.
 //!
-//! Everything here is apart from the way of an ordinary request, which pays one comparison for it.
+//! Everything here is apart from the way of an ordinary request, which pays one comparison for it. Not here:
+//! bodies that are made as they are sent, see `sourced`.
 
 use std::sync::Arc;
 
+use super::Client;
 use super::busy::Busy;
-use super::serve::tell_of_panic;
-use super::{Client, Life};
+use super::serve::tell_of_panic_in;
 use crate::base::clock::{Deadline, Tick};
-use crate::base::guarded::guarded;
 use crate::gateway::handler::{BodyPlan, Place};
 use crate::gateway::route::{Params, Route};
-use crate::http::{Body, Framing, Method, Piece, Request, Response, Status};
-use crate::reactor::dispatch::{Refusal, drop_guarded};
+use crate::http::{Body, Framing, Method, Request, Response, Status};
+use crate::reactor::dispatch::Refusal;
 use crate::reactor::pending::Stage;
 use crate::reactor::stream::Stream;
 use crate::reactor::turn::{CloseReason, Step, Turn};
-use crate::worker::{Errand, Job, ReplyTo, RequestName};
+use crate::worker::{Errand, Job, ReplyTo};
 
 /// Where a deferred exchange stands after a step.
 #[derive(PartialEq, Eq)]
@@ -65,34 +64,8 @@ impl<S: Stream> Client<S> {
         }
     }
 
-    /// A handler has answered at the head, with a body that is made as it is sent. Takes the head out of the
-    /// input.
-    #[cold]
-    #[inline(never)]
-    pub(super) fn answer_with_source(&mut self, response: Response, busy: &mut Busy, turn: &mut Turn<'_>) {
-        let head_len = usize::from(turn.index.head_len);
-        let pending = &mut busy.pending;
-        pending.keep = busy.machine.number() + 1 < turn.limits.requests_max;
-        pending.method = Some(turn.index.method);
-        pending.began_ns = turn.clock.now_ns();
-        self.keep_note(busy, turn);
-        let Some(mut job) = turn.dispatch.lend() else {
-            if let Body::Source(source) = response.body {
-                drop_guarded(source);
-            }
-            // The handler's answer has left the middleware; this one has not.
-            busy.pending.notes.copy_from(turn.notes);
-            busy.input.consume(head_len);
-            return self.refuse_request(Refusal::NoBuffer, busy, turn);
-        };
-        job.index.copy_from(turn.index);
-        move_head(busy, &mut job, head_len);
-        job.errand = Errand::Answered(response);
-        busy.pending.come_home(job);
-    }
-
     /// What the access log will tell of the request whose head was just read.
-    fn keep_note(&self, busy: &mut Busy, turn: &Turn<'_>) {
+    pub(super) fn keep_note(&self, busy: &mut Busy, turn: &Turn<'_>) {
         if turn.access.is_some() {
             let request = Request::new(turn.index, busy.input.unread());
             busy.pending.note.keep(&request, turn.notes, &self.stream);
@@ -162,9 +135,7 @@ impl<S: Stream> Client<S> {
             ms_max.map_or(Deadline::NEVER, |ms| Deadline::at_ns(now_ns + u64::from(ms) * 1_000_000));
         if place == Place::Reactor {
             job.run();
-            if matches!(job.errand, Errand::Panicked(_)) {
-                tell_of_panic(&job.request(), job.id(), turn.tally, turn.log);
-            }
+            tell_of_panic_in(&job, turn.tally, turn.log);
             return busy.pending.come_home(job);
         }
         let ticket = Arc::clone(&job.ticket);
@@ -204,6 +175,7 @@ impl<S: Stream> Client<S> {
         // what lies behind for another request.
         let pending = &mut busy.pending;
         let Some(pipe) = pending.pipe.as_ref().filter(|_| !busy.machine.has_whole_request()) else {
+            // Before the end of its request there are bytes, and who reads them is not to give up.
             if self.readiness.is_ending()
                 && let Some(ticket) = &pending.ticket
             {
@@ -278,99 +250,15 @@ impl<S: Stream> Client<S> {
         self.conclude(busy, turn);
     }
 
-    /// Asks a body how long it will be. One that panics over it was its handler's answer, so that is 500.
-    fn measured(&self, response: Response, busy: &mut Busy, turn: &Turn<'_>) -> Response {
-        let Body::Source(source) = &response.body else { return response };
-        if let Some(announced) = guarded(|| source.0.len()) {
-            busy.pending.announced = announced;
-            return response;
-        }
-        let to = self.reply_to(busy, turn);
-        if let (Some(job), Body::Source(source)) = (&mut busy.pending.job, response.body) {
-            let id = RequestName { given: busy.pending.notes.request_id(), to };
-            tell_of_panic(&job.request(), id, turn.tally, turn.log);
-            // Goes with the job to where it is dropped.
-            job.errand = Errand::Pull(source);
-        }
-        Response::plain(Status::INTERNAL_SERVER_ERROR)
-    }
-
-    fn conclude(&mut self, busy: &mut Busy, turn: &mut Turn<'_>) {
+    pub(super) fn conclude(&mut self, busy: &mut Busy, turn: &mut Turn<'_>) {
         busy.pending.account(turn);
         busy.pending.close(turn.dispatch);
     }
 
-    /// Asks for the next piece of the answer, where its handler ran.
-    fn pull(&mut self, busy: &mut Busy, turn: &mut Turn<'_>) -> Stand {
-        let Some(mut job) = busy.pending.job.take() else { return Stand::Broken };
-        let place = job.route.as_ref().map_or(Place::Reactor, |route| route.place());
-        if place == Place::Reactor {
-            job.run();
-            busy.pending.come_home(job);
-            return Stand::Moved;
-        }
-        job.to = self.reply_to(busy, turn);
-        let ticket = Arc::clone(&job.ticket);
-        let ms_max = answer_ms_max(&job, turn);
-        match turn.dispatch.fetch(job, turn.clock.now_ns()) {
-            Ok(()) => {
-                busy.pending.stage = Stage::Pulling;
-                busy.pending.ticket = Some(ticket);
-            }
-            Err(job) => {
-                busy.pending.stage = Stage::Hungry;
-                busy.pending.job = Some(job);
-            }
-        }
-        busy.pending.withdraw_at = None;
-        busy.pending.due = ms_max.map(|ms| turn.clock.now().after_ms(ms));
-        Stand::Waits
-    }
-
-    fn take_piece(&mut self, busy: &mut Busy, turn: &mut Turn<'_>) -> Stand {
-        let errand = busy.pending.job.as_mut().map(|job| std::mem::take(&mut job.errand));
-        let Some(Errand::Pulled(piece, source)) = errand else { return Stand::Broken };
-        if let (Some(source), Some(job)) = (source, &mut busy.pending.job) {
-            job.errand = Errand::Pull(source);
-        }
-        busy.pending.stage = Stage::Sending;
-        let route = busy.pending.job.as_ref().and_then(|job| job.route.as_ref());
-        let is_here = route.is_none_or(|route| route.place() == Place::Reactor);
-        let is_right = |sent: u64| busy.pending.announced.is_none_or(|announced| sent <= announced);
-        match piece {
-            // On a reactor, a source that gives nothing again and again would keep everybody waiting.
-            Piece::Bytes(bytes) if bytes.is_empty() && is_here => Stand::Broken,
-            Piece::Bytes(bytes) if is_right(busy.pending.sent + bytes.len() as u64) => {
-                busy.pending.sent += bytes.len() as u64;
-                busy.machine.more_owned(bytes, &mut busy.output);
-                self.end_if_whole(busy, turn);
-                Stand::Moved
-            }
-            Piece::End if busy.pending.announced.is_none() => {
-                self.end(busy, turn);
-                Stand::Moved
-            }
-            Piece::Bytes(_) | Piece::End | Piece::Broken => Stand::Broken,
-        }
-    }
-
-    /// What was announced is the answer, and the client has it. To ask the source for its end too would cost
-    /// a worker's time, and an answer that is whole could still be overdue.
-    fn end_if_whole(&mut self, busy: &mut Busy, turn: &mut Turn<'_>) {
-        if busy.pending.announced == Some(busy.pending.sent) {
-            self.end(busy, turn);
-        }
-    }
-
-    fn end(&mut self, busy: &mut Busy, turn: &mut Turn<'_>) {
-        busy.machine.finish(&mut busy.output);
-        self.conclude(busy, turn);
-    }
-
     /// Tells the client at once that its request is not going to be served.
-    fn refuse_request(&mut self, refusal: Refusal, busy: &mut Busy, turn: &mut Turn<'_>) {
+    pub(super) fn refuse_request(&mut self, refusal: Refusal, busy: &mut Busy, turn: &mut Turn<'_>) {
         turn.tally.refusals.add(refusal as usize, 1);
-        self.answer_deferred(BUSY, busy, turn);
+        self.answer_deferred(Refusal::ANSWER, busy, turn);
     }
 
     /// A deadline of ours has passed. `None`: it has not.
@@ -451,53 +339,20 @@ impl<S: Stream> Client<S> {
         busy.is_some_and(|busy| busy.pending.is_away())
     }
 
-    /// Whether its job is out, and not for nobody.
-    #[cfg(test)]
-    pub(in crate::reactor) fn awaits_job(&self) -> bool {
-        let stage = self.busy.as_deref().map(|busy| busy.pending.stage);
-        matches!(stage, Some(Stage::Away | Stage::Pulling))
-    }
-
-    /// Whether its job is here.
-    #[cfg(test)]
-    pub(in crate::reactor) fn keeps_job(&self) -> bool {
-        self.busy.as_deref().is_some_and(|busy| busy.pending.job.is_some())
-    }
-
-    /// Whether it wants a permit.
-    #[cfg(test)]
-    pub(in crate::reactor) fn is_hungry(&self) -> bool {
-        self.busy.as_deref().is_some_and(|busy| busy.pending.stage == Stage::Hungry)
-    }
-
-    /// The answer broke off. The client sees by the framing that it is not whole.
-    pub(super) fn break_off(&mut self, busy: &mut Busy, turn: &mut Turn<'_>) {
-        busy.pending.abandon(turn);
-        self.stream.reset_on_close();
-        self.life = Life::Ending(CloseReason::Truncated);
-    }
-
-    fn reply_to(&self, busy: &Busy, turn: &Turn<'_>) -> ReplyTo {
+    pub(super) fn reply_to(&self, busy: &Busy, turn: &Turn<'_>) -> ReplyTo {
         let (slot, generation) = turn.here;
         ReplyTo { reactor: turn.dispatch.reactor(), slot, generation, number: busy.machine.number() }
     }
 }
 
 /// How long the answer, or the next piece of it, may take.
-fn answer_ms_max(job: &Job, turn: &Turn<'_>) -> Option<u32> {
+pub(super) fn answer_ms_max(job: &Job, turn: &Turn<'_>) -> Option<u32> {
     let own = job.route.as_ref().and_then(|route| route.terms().request_ms_max);
     own.unwrap_or(turn.dispatch.request_ms_max())
 }
 
-/// What a client is told whom we have no room for. A second is what a full queue takes to drain.
-const BUSY: Response = Response::fixed(
-    Status::SERVICE_UNAVAILABLE,
-    "Content-Type: text/plain; charset=utf-8\r\nRetry-After: 1\r\n",
-    b"503 Service Unavailable\n",
-);
-
 /// The buffer goes with the job; what came behind the head stays, in the buffer that the job had.
-fn move_head(busy: &mut Busy, job: &mut Job, head_len: usize) {
+pub(super) fn move_head(busy: &mut Busy, job: &mut Job, head_len: usize) {
     std::mem::swap(&mut busy.input, &mut job.head);
     let behind = &job.head.unread()[head_len..];
     busy.input.room()[..behind.len()].copy_from_slice(behind);

@@ -1,5 +1,5 @@
 //! One downstream connection: driven ([`serve`]), its bytes moved ([`transfer`]), settled (here); requests
-//! that are not answered at once wait ([`deferred`]).
+//! that are not answered at once wait ([`deferred`]), bodies come piece by piece ([`sourced`]).
 //!
 //! ```text
 //!            +---------------------------- Again: its share of the turn is used up
@@ -16,14 +16,17 @@
 mod busy;
 mod deferred;
 mod serve;
+mod sourced;
 mod transfer;
 
 pub(super) use busy::Busy;
-pub(super) use serve::tell_of_panic;
+pub(super) use serve::tell_of_panic_in;
 
 use crate::base::clock::Tick;
 use crate::config::Limits;
 use crate::proto::{Violation, Wait};
+#[cfg(test)]
+use crate::reactor::pending::Stage;
 use crate::reactor::readiness::Readiness;
 use crate::reactor::stream::{Socket, Stream};
 use crate::reactor::turn::{CloseReason, Step, Turn};
@@ -115,6 +118,32 @@ impl<S: Stream> Client<S> {
     #[cfg(test)]
     pub(super) fn is_lost(&self, is_lost: impl Fn(bool) -> bool) -> bool {
         self.wait != Wait::Answer && is_lost(self.is_blocked())
+    }
+
+    /// Whether its job is out, and not for nobody.
+    #[cfg(test)]
+    pub(super) fn awaits_job(&self) -> bool {
+        let stage = self.busy.as_deref().map(|busy| busy.pending.stage);
+        matches!(stage, Some(Stage::Away | Stage::Pulling))
+    }
+
+    /// Whether its job is here.
+    #[cfg(test)]
+    pub(super) fn keeps_job(&self) -> bool {
+        self.busy.as_deref().is_some_and(|busy| busy.pending.job.is_some())
+    }
+
+    /// Whether it could go on with its answer, which only the output may keep it from.
+    #[cfg(test)]
+    pub(super) fn is_idle_with_answer(&self) -> bool {
+        self.wait != Wait::Drain
+            && self.busy.as_deref().is_some_and(|busy| busy.pending.has_something_to_say())
+    }
+
+    /// Whether it wants a permit.
+    #[cfg(test)]
+    pub(super) fn is_hungry(&self) -> bool {
+        self.busy.as_deref().is_some_and(|busy| busy.pending.stage == Stage::Hungry)
     }
 
     /// Does what can be done now.

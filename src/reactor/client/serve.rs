@@ -12,7 +12,7 @@ use crate::proto::{Progress, Violation};
 use crate::reactor::access::Sent;
 use crate::reactor::stream::Stream;
 use crate::reactor::turn::{CloseReason, Step, Turn};
-use crate::worker::{ReplyTo, RequestName};
+use crate::worker::{Errand, Job, ReplyTo, RequestName};
 
 /// How far the input could be worked off.
 #[derive(PartialEq, Eq)]
@@ -133,7 +133,7 @@ impl<S: Stream> Client<S> {
                 let number = busy.machine.number();
                 let to = ReplyTo { reactor: turn.dispatch.reactor(), slot, generation, number };
                 let id = RequestName { given: exchange.notes().request_id(), to };
-                tell_of_panic(&request, id, turn.tally, turn.log);
+                tell_of_panic(&request, id, "answered 500", turn.tally, turn.log);
                 response
             }
             Decision::Defer(route) => {
@@ -202,10 +202,20 @@ impl<S: Stream> Client<S> {
     }
 }
 
+/// Tells of it if a job was run and what others wrote has panicked.
+pub(in crate::reactor) fn tell_of_panic_in(job: &Job, tally: &Tally, log: &Log) {
+    match job.errand {
+        Errand::Panicked(_) => tell_of_panic(&job.request(), job.id(), "answered 500", tally, log),
+        Errand::Burst => tell_of_panic(&job.request(), job.id(), "its answer is cut short", tally, log),
+        _ => {}
+    }
+}
+
 #[cold]
-pub(in crate::reactor) fn tell_of_panic(
+pub(super) fn tell_of_panic(
     request: &Request<'_>,
     id: RequestName<'_>,
+    outcome: &str,
     tally: &Tally,
     log: &Log,
 ) {
@@ -214,6 +224,6 @@ pub(in crate::reactor) fn tell_of_panic(
     log.event(
         Level::Error,
         "panic",
-        format_args!("the handler of {line:?} panicked; answered 500 (request {id})"),
+        format_args!("the handler of {line:?} panicked; {outcome} (request {id})"),
     );
 }

@@ -2,7 +2,7 @@
 
 use super::Floor;
 use crate::base::slots::Key;
-use crate::reactor::client::{Client, tell_of_panic};
+use crate::reactor::client::{Client, tell_of_panic_in};
 use crate::reactor::stream::Stream;
 use crate::worker::{Errand, Job, ReplyTo};
 
@@ -10,9 +10,7 @@ impl<S: Stream> Floor<S> {
     /// A job came home: its connection goes on, if it still waits for it.
     pub(in crate::reactor) fn take_home(&mut self, job: Box<Job>) {
         self.dispatch.came_home();
-        if matches!(job.errand, Errand::Panicked(_)) {
-            tell_of_panic(&job.request(), job.id(), &self.tally, &self.log);
-        }
+        tell_of_panic_in(&job, &self.tally, &self.log);
         let key = Key::from_parts(job.to.slot, job.to.generation);
         match self.clients.get_mut(key) {
             Some(client) if client.awaits(job.to.number) => {

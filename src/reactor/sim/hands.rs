@@ -111,8 +111,9 @@ impl Hands {
         self.held.iter().map(|held| &*held.job)
     }
 
-    /// Does something, or not. Tells whether it did or could have.
-    pub(super) fn act(&mut self, now_ms: u64) -> bool {
+    /// Does something, or not. Tells whether it did or could have. `is_busy`: others go on in this turn too;
+    /// mostly then jobs are brought back, since what is close together may collide.
+    pub(super) fn act(&mut self, now_ms: u64, is_busy: bool) -> bool {
         let mut could = false;
         if self.held.len() < self.workers && self.shop.hatch.waiting() > 0 {
             could = true;
@@ -130,7 +131,7 @@ impl Hands {
         if ready.is_empty() {
             return could;
         }
-        if self.dice.one_in(2) {
+        if self.dice.one_in(if is_busy { 2 } else { 8 }) {
             let held = self.held.swap_remove(*self.dice.pick(&ready));
             self.bring_back(held);
         }

@@ -15,6 +15,8 @@ pub(super) struct Reader {
     pub was_asked: bool,
     /// An answer said that it is the last.
     pub is_over: bool,
+    /// More of a body may have come than is read over, so that the connection ends behind its answer.
+    may_stop: bool,
     /// Every answer that a handler made, or others in its place, leaves by a middleware.
     is_passed: bool,
 }
@@ -34,7 +36,15 @@ pub(super) struct Leave {
 
 impl Reader {
     pub(super) fn new(expected: VecDeque<Expected>, is_passed: bool) -> Reader {
-        Reader { got: Vec::new(), expected, answers: 0, was_asked: false, is_over: false, is_passed }
+        Reader {
+            got: Vec::new(),
+            expected,
+            answers: 0,
+            was_asked: false,
+            is_over: false,
+            may_stop: false,
+            is_passed,
+        }
     }
 
     /// Whether an answer may come to grief on its way, and take those before it along that were not read.
@@ -68,7 +78,8 @@ impl Reader {
         if !(is_whole || was_reset || leave.to_break || leave.to_give_up || may_break) {
             return Err(format!("cut short: {}", self.got.escape_ascii()));
         }
-        let may_end = self.is_over || may_break || leave.to_end || leave.to_give_up || leave.to_cut;
+        let may_end =
+            self.is_over || self.may_stop || may_break || leave.to_end || leave.to_give_up || leave.to_cut;
         if !self.expected.is_empty() && !may_end {
             let next = self.expected.front().map(|expected| (expected.status, expected.body.len()));
             return Err(format!("{} answers never came, next {next:?}", self.expected.len()));
@@ -156,6 +167,8 @@ impl Reader {
         } else if let Err(what) = expected.check(status, &body, length, ends, leave) {
             return wrong(&what);
         }
+        let was_read = status == expected.status && !expected.instead.contains(&status);
+        self.may_stop |= expected.may_stop && !was_read;
         self.is_over = ends;
         self.answers += 1;
         self.was_asked = false;

@@ -35,6 +35,8 @@ pub(super) struct Expected {
     /// Where something else is heard, the connection may end behind it: a body may be on its way that nobody
     /// wants.
     pub may_end: bool,
+    /// If nobody reads its body, more may come of it than is put up with, and that shows behind the answer.
+    pub may_stop: bool,
     /// The answer may be cut short: a body breaks a rule when it may have begun, or its next piece is
     /// overdue.
     pub may_break: bool,
@@ -171,6 +173,7 @@ impl Script {
             let last = self.last();
             (last.is_last, last.status) = (true, 400);
         }
+        self.last().may_stop = is_chunked && body.len() > 60_000;
         let answer = self.expected.len();
         let awaits = self.last().is_asked && dice.one_in(2);
         if self.last().status == 200 {
@@ -253,7 +256,7 @@ impl Script {
 
     /// An answer whose body is made as it is sent.
     fn flow(&mut self, dice: &mut Dice, is_small: bool, world: &World) {
-        let (kind, place) = (*dice.pick(&Kind::ALL), *dice.pick(&["here", "away"]));
+        let (kind, place) = (*dice.pick(&Kind::ALL), *dice.pick(&["here", "away", "away"]));
         if is_small && kind == Kind::Flood {
             return self.flow(dice, is_small, world);
         }

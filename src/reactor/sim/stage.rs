@@ -1,6 +1,8 @@
 //! A floor without chance: what stands in its way is told by the test.
 
 mod away;
+mod pieces;
+mod uploads;
 
 use std::cell::RefCell;
 use std::rc::Rc;

@@ -89,11 +89,9 @@ impl World {
         gateway = post(gateway, "/stream", stream, back);
         gateway = post(gateway, "/early", stream, |_: &mut Exchange| "early");
         for (name, terms) in [("here", here), ("away", away)] {
-            // Who has nothing to give yet may say so where he keeps nobody waiting.
-            let may_pause = name == "away" && self.dispatch != Dispatch::Inline;
             for kind in Kind::ALL {
                 let path = format!("/{name}/{}", kind.name());
-                gateway = get(gateway, &path, terms, move |_: &mut Exchange| kind.answer(may_pause));
+                gateway = get(gateway, &path, terms, move |_: &mut Exchange| kind.answer(true));
             }
         }
         gateway
