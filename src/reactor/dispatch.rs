@@ -151,12 +151,14 @@ impl Dispatch {
     pub(super) fn submit(&mut self, mut job: Box<Job>, now_ns: u64) -> Result<(), (Box<Job>, Refusal)> {
         debug_assert!(matches!(job.errand, Errand::Call));
         let Some(hatch) = &self.means.hatch else { return Err((job, Refusal::NoPermit)) };
-        let waiting = hatch.waiting();
-        let refusal = if waiting >= self.means.depth_max as usize {
+        // Who waits is out, so while few are out nobody needs to count: the lane's ends are the workers' too,
+        // and a look at them costs.
+        let is_full = || hatch.waiting() >= self.means.depth_max as usize;
+        let refusal = if self.out >= self.means.depth_max && is_full() {
             Some(Refusal::QueueFull)
         } else if self.out >= self.means.out_max {
             Some(Refusal::NoPermit)
-        } else if !self.delay.admits(hatch.waits(), waiting == 0, now_ns) {
+        } else if !self.delay.admits(hatch.waits(), || hatch.waiting() == 0, now_ns) {
             Some(Refusal::QueueDelay)
         } else {
             None

@@ -29,21 +29,21 @@ impl Delay {
         Delay { target_ns, interval_ends_ns: 0, is_standing: false }
     }
 
-    /// Whether another job may join the queue, given whether any waits there.
-    pub fn admits(&mut self, waits: &Waits, is_queue_empty: bool, now_ns: u64) -> bool {
+    /// Whether another job may join the queue. Whether any waits there is asked only where it matters.
+    pub fn admits(&mut self, waits: &Waits, is_queue_empty: impl Fn() -> bool, now_ns: u64) -> bool {
         if now_ns >= self.interval_ends_ns {
-            self.look_back(waits, is_queue_empty, now_ns);
+            self.look_back(waits, &is_queue_empty, now_ns);
         }
         // Who finds the queue empty waits no longer than one job takes.
-        !self.is_standing || is_queue_empty || waits.last_ns() <= self.target_ns
+        !self.is_standing || waits.last_ns() <= self.target_ns || is_queue_empty()
     }
 
-    fn look_back(&mut self, waits: &Waits, is_queue_empty: bool, now_ns: u64) {
+    fn look_back(&mut self, waits: &Waits, is_queue_empty: impl Fn() -> bool, now_ns: u64) {
         self.is_standing = match waits.take_least_ns() {
             Some(least_ns) => least_ns > self.target_ns,
             // Nobody took anything, and who stands there has waited through, unless nobody was here to see
             // him come.
-            None => !is_queue_empty && self.is_standing,
+            None => self.is_standing && !is_queue_empty(),
         };
         self.interval_ends_ns = now_ns + INTERVAL_NS;
     }
@@ -63,35 +63,35 @@ mod tests {
     #[test]
     fn a_burst_may_wait() {
         let (mut delay, waits) = delay();
-        assert!(delay.admits(&waits, true, 1));
+        assert!(delay.admits(&waits, || true, 1));
         waits.note(90 * MS);
         waits.note(2 * MS);
-        assert!(delay.admits(&waits, false, 99 * MS));
-        assert!(delay.admits(&waits, false, 101 * MS), "one of them had to wait 2 ms only");
+        assert!(delay.admits(&waits, || false, 99 * MS));
+        assert!(delay.admits(&waits, || false, 101 * MS), "one of them had to wait 2 ms only");
     }
 
     #[test]
     fn a_standing_queue_turns_the_newest_away_until_it_has_drained() {
         let (mut delay, waits) = delay();
-        assert!(delay.admits(&waits, true, 1));
+        assert!(delay.admits(&waits, || true, 1));
         waits.note(60 * MS);
-        assert!(!delay.admits(&waits, false, 150 * MS));
-        assert!(delay.admits(&waits, true, 151 * MS), "nobody is ahead");
+        assert!(!delay.admits(&waits, || false, 150 * MS));
+        assert!(delay.admits(&waits, || true, 151 * MS), "nobody is ahead");
         waits.note(10 * MS);
-        assert!(delay.admits(&waits, false, 152 * MS), "it has drained");
+        assert!(delay.admits(&waits, || false, 152 * MS), "it has drained");
         waits.note(70 * MS);
-        assert!(!delay.admits(&waits, false, 153 * MS));
-        assert!(delay.admits(&waits, false, 260 * MS), "one of the interval had waited 10 ms only");
+        assert!(!delay.admits(&waits, || false, 153 * MS));
+        assert!(delay.admits(&waits, || false, 260 * MS), "one of the interval had waited 10 ms only");
     }
 
     #[test]
     fn workers_that_take_nothing_leave_the_verdict_as_it_was() {
         let (mut delay, waits) = delay();
-        assert!(delay.admits(&waits, true, 1));
-        assert!(delay.admits(&waits, false, 150 * MS), "the bound of the queue is what holds here");
+        assert!(delay.admits(&waits, || true, 1));
+        assert!(delay.admits(&waits, || false, 150 * MS), "the bound of the queue is what holds here");
         waits.note(51 * MS);
-        assert!(!delay.admits(&waits, false, 300 * MS));
-        assert!(!delay.admits(&waits, false, 450 * MS));
+        assert!(!delay.admits(&waits, || false, 300 * MS));
+        assert!(!delay.admits(&waits, || false, 450 * MS));
     }
 
     #[test]
@@ -99,7 +99,7 @@ mod tests {
         let (mut delay, waits) = (Delay::new(None), Waits::default());
         for ms in 0..10 {
             waits.note(ms * 1_000 * MS);
-            assert!(delay.admits(&waits, false, ms * 200 * MS));
+            assert!(delay.admits(&waits, || false, ms * 200 * MS));
         }
     }
 }

@@ -7,7 +7,10 @@ use crate::observe::WorkerTally;
 use crate::worker::job::Job;
 
 /// See the module.
+///
+/// Invariant: no cache line of it belongs to another worker too: the plate is written with every job.
 #[derive(Debug, Default)]
+#[repr(align(128))]
 pub struct Post {
     tally: Arc<WorkerTally>,
     plate: Plate,
