@@ -7,6 +7,8 @@ use std::any::{Any, TypeId};
 use std::fmt;
 use std::sync::Arc;
 
+use crate::base::guarded::guarded;
+
 /// See the module. Reused, so that it allocates nothing in the steady state.
 ///
 /// Invariant: without a trace there is no state of one.
@@ -154,7 +156,10 @@ impl Notes {
         self.request_id.clear();
         self.trace = None;
         self.trace_state.clear();
-        self.values.clear();
+        if !self.values.is_empty() {
+            // What is dropped was written by others, and a reactor drops it.
+            let _ = guarded(|| self.values.clear());
+        }
     }
 
     /// Makes it the same as another, in the memory it has.
@@ -231,6 +236,20 @@ mod tests {
         let trace = Trace::parse(GOOD.replace("-01", "-fe").as_bytes()).unwrap();
         assert!(!trace.is_sampled);
         assert!(trace.to_string().ends_with("-00"));
+    }
+
+    #[test]
+    fn what_was_kept_may_panic_when_it_is_dropped() {
+        struct Bomb;
+        impl Drop for Bomb {
+            fn drop(&mut self) {
+                panic!("as told");
+            }
+        }
+        let mut notes = Notes::default();
+        notes.keep(Bomb);
+        notes.clear();
+        assert!(notes.is_blank() && notes.kept::<Bomb>().is_none());
     }
 
     #[test]
