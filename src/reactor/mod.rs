@@ -68,6 +68,14 @@ pub struct Farewell {
     pub cut: u32,
 }
 
+impl Farewell {
+    /// Both together.
+    #[must_use]
+    pub fn with(self, other: Farewell) -> Farewell {
+        Farewell { drained: self.drained + other.drained, cut: self.cut + other.cut }
+    }
+}
+
 /// See the module.
 pub struct Reactor {
     poll: Poll,

@@ -165,18 +165,18 @@ impl Server {
     /// Waits until every reactor has ended, and sums up.
     ///
     /// # Errors
-    /// When a reactor broke instead of ending.
+    /// When a reactor broke instead of ending; the others, and the workers, have ended all the same.
     pub fn join(mut self) -> io::Result<Farewell> {
-        let mut sum = Farewell::default();
+        let mut sum = Ok(Farewell::default());
         // The first one has the admin listener, so it is waited for last, and told so.
         for (number, running) in self.reactors.iter_mut().enumerate().rev() {
             let Some(thread) = running.thread.take() else { continue };
             if number == 0 {
                 let _ = running.inbox.notify(Notice::Last);
             }
-            let farewell = thread.join().unwrap_or_else(|_| Err(io::Error::other("a reactor panicked")))?;
-            sum.drained += farewell.drained;
-            sum.cut += farewell.cut;
+            let farewell = thread.join().unwrap_or_else(|_| Err(io::Error::other("a reactor panicked")));
+            // Who broke must not cost the others their drain.
+            sum = sum.and_then(|sum| farewell.map(|farewell| sum.with(farewell)));
         }
         if let Some(left) = self.workers.take().map(Workers::stop)
             && left > 0
@@ -184,7 +184,7 @@ impl Server {
             let text = format_args!("{left} handlers have not returned and are left to themselves");
             self.log.event(Level::Warn, "stop", text);
         }
-        Ok(sum)
+        sum
     }
 }
 
@@ -256,4 +256,52 @@ fn claim_all(config: &Config) -> Result<Claims, StartError> {
     let listen = config.fixed.listen.iter().map(&mut claim).collect::<Result<Vec<_>, _>>()?;
     let admin = config.fixed.admin.as_ref().map(&mut claim).transpose()?;
     Ok((claims, listen, admin))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+    use std::path::Path;
+    use std::sync::Mutex;
+    use std::thread;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::gateway::Exchange;
+    use crate::gateway::handler::Tune;
+
+    /// A server of two reactors, a client of the first, and what ends the wait of the client's handler.
+    fn with_a_request_under_way(path: &Path) -> (Server, UnixStream, mpsc::Sender<()>) {
+        let (release, released) = mpsc::channel();
+        let released = Mutex::new(released);
+        let slow = move |_: &mut Exchange| {
+            let _ = released.lock().expect("one request").recv();
+            "done"
+        };
+        let builder = Server::builder().listen(format!("unix:{}", path.display())).reactors(2).workers(1);
+        let server = builder.get("/slow", slow.on_workers()).start().expect("room");
+        let mut client = UnixStream::connect(path).expect("it listens");
+        client.write_all(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").expect("it takes a request");
+        (server, client, release)
+    }
+
+    #[test]
+    fn a_reactor_that_broke_leaves_the_others_their_drain() {
+        let path = std::env::temp_dir().join(format!("myriapod-broken-{}.sock", std::process::id()));
+        let (mut server, mut client, release) = with_a_request_under_way(&path);
+        server.reactors[1].thread = Some(thread::spawn(|| Err(io::Error::other("as told"))));
+        server.drain();
+        let joiner = thread::spawn(|| server.join());
+        client.set_read_timeout(Some(Duration::from_millis(200))).expect("a socket");
+        let early = client.read(&mut [0]).expect_err("the handler has not answered");
+        assert_eq!(early.kind(), io::ErrorKind::WouldBlock);
+        release.send(()).expect("the handler waits");
+        client.set_read_timeout(None).expect("a socket");
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).expect("a whole answer");
+        assert!(answer.ends_with("done"), "{answer}");
+        drop(client);
+        assert_eq!(joiner.join().expect("no panic").expect_err("one broke").to_string(), "as told");
+    }
 }
