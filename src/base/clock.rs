@@ -144,6 +144,15 @@ impl Clock {
         Tick((self.now_ns / (u64::from(Tick::MS) * 1_000_000)) as u32)
     }
 
+    /// The first tick that is not before so many milliseconds from the last [`tick`](Clock::tick). Later by
+    /// one than [`Tick::after_ms`] has it for most moments, which counts from the begin of a tick that is
+    /// under way: for spans that are no longer than a few ticks.
+    #[must_use]
+    pub fn after_ms(&self, ms: u32) -> Tick {
+        let due_ns = self.now_ns + u64::from(ms) * 1_000_000;
+        Tick(due_ns.div_ceil(u64::from(Tick::MS) * 1_000_000) as u32)
+    }
+
     /// Looks again, for measuring how long something took.
     #[must_use]
     pub fn precise_ns(&self) -> u64 {
@@ -219,6 +228,15 @@ mod tests {
         clock.tick();
         assert_eq!(clock.now(), Tick(150));
         assert_eq!(clock.second_turned(), Some(1));
+    }
+
+    #[test]
+    fn a_span_is_counted_from_within_the_tick() {
+        let mut clock = Clock::scripted();
+        clock.advance_ms(19);
+        clock.tick();
+        assert_eq!((clock.now().after_ms(10), clock.after_ms(10)), (Tick(2), Tick(3)));
+        assert_eq!((clock.after_ms(1), clock.after_ms(2)), (Tick(2), Tick(3)));
     }
 
     #[test]

@@ -141,12 +141,11 @@ impl<S: Stream> Client<S> {
         let ticket = Arc::clone(&job.ticket);
         match turn.dispatch.submit(job, now_ns) {
             Ok(()) => {
-                let now = turn.clock.now();
                 turn.tally.queued.add(1);
                 busy.pending.stage = Stage::Away;
                 busy.pending.ticket = Some(ticket);
-                busy.pending.due = ms_max.map(|ms| now.after_ms(ms));
-                busy.pending.withdraw_at = turn.dispatch.queue_ms_max().map(|ms| now.after_ms(ms));
+                busy.pending.due = ms_max.map(|ms| turn.clock.after_ms(ms));
+                busy.pending.withdraw_at = turn.dispatch.queue_ms_max().map(|ms| turn.clock.after_ms(ms));
             }
             Err((job, refusal)) => {
                 drop(ticket);

@@ -89,7 +89,7 @@ impl<S: Stream> Client<S> {
             }
         }
         busy.pending.withdraw_at = None;
-        busy.pending.due = ms_max.map(|ms| turn.clock.now().after_ms(ms));
+        busy.pending.due = ms_max.map(|ms| turn.clock.after_ms(ms));
         Stand::Waits
     }
 
