@@ -232,6 +232,18 @@ fn middleware_decides_notes_and_adds() {
     }
 }
 
+#[test]
+fn a_body_that_breaks_a_rule_is_refused_by_way_of_the_middleware_that_its_head_had_passed() {
+    let length = |exchange: &mut Exchange| exchange.body().len().to_string();
+    let (_server, address) = start(|builder| builder.middleware(Guard).post("/", length));
+    let mut client = Client::connect(&address);
+    let head = "POST / HTTP/1.1\r\nHost: a\r\nAuthorization: Name ada\r\nTransfer-Encoding: chunked\r\n\r\n";
+    client.send(format!("{head}no number\r\n"));
+    let refused = client.response();
+    assert_eq!((refused.status, refused.field("x-guest")), (400, Some("ada")));
+    assert!(refused.ends_connection());
+}
+
 /// Counts down, waiting for nobody; or breaks in the middle.
 struct Countdown(u32, bool);
 

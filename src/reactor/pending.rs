@@ -75,6 +75,11 @@ impl Pending {
         self.stage != Stage::Closed
     }
 
+    /// Whether it has entered the gateway and not left it.
+    pub(super) fn is_unanswered(&self) -> bool {
+        self.is_open() && self.status.is_none()
+    }
+
     /// Whether only others can bring it forward.
     pub(super) fn is_away(&self) -> bool {
         matches!(self.stage, Stage::Away | Stage::Pulling | Stage::Hungry)

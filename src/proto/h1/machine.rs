@@ -233,10 +233,15 @@ impl Machine {
     /// Answers a broken rule and ends the connection. `false`: an answer had begun, so all that can be done
     /// is to cut it short, which the client sees by its framing.
     pub fn refuse(&mut self, violation: Violation, stamp: &mut Stamp, out: &mut WriteQueue) -> bool {
+        self.refuse_by(Response::plain(violation.status()), stamp, out)
+    }
+
+    /// [`refuse`](Machine::refuse) by an answer that says more than its status.
+    pub fn refuse_by(&mut self, response: Response, stamp: &mut Stamp, out: &mut WriteQueue) -> bool {
         let may_answer = matches!(self.send, Send::Idle | Send::Awaited);
         self.recv = Recv::Done;
         if may_answer {
-            self.respond(Response::plain(violation.status()), false, stamp, out);
+            self.respond(response, false, stamp, out);
         }
         self.persistent = false;
         self.send = Send::Done;

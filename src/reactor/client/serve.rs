@@ -5,7 +5,7 @@ use super::deferred::Stand;
 use super::transfer::{Filled, Flushed};
 use super::{Client, Life, Rest};
 use crate::gateway::{Decision, Exchange};
-use crate::http::{Body, Framing, Method, Request};
+use crate::http::{Body, Framing, Method, Request, Response};
 use crate::observe::Tally;
 use crate::observe::log::{Level, Log};
 use crate::proto::{Progress, Violation};
@@ -168,7 +168,11 @@ impl<S: Stream> Client<S> {
         turn.tally.violations.add(violation as usize, 1);
         // Within a body the input is not a head, and the note knows the line.
         let head = if busy.machine.is_between_requests() { busy.input.unread() } else { &[] };
-        if busy.machine.refuse(violation, turn.stamp, &mut busy.output) {
+        let mut response = Response::plain(violation.status());
+        if busy.pending.is_unanswered() {
+            turn.gateways[usize::from(self.site)].finish(&busy.pending.notes, &mut response);
+        }
+        if busy.machine.refuse_by(response, turn.stamp, &mut busy.output) {
             turn.tally.answers.add(Method::Unknown as usize, violation.status().code(), 1);
             let note = if busy.pending.is_open() { &busy.pending.note } else { &busy.reflection.note };
             if let Some(access) = &mut turn.access {
