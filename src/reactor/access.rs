@@ -161,6 +161,7 @@ mod tests {
     use crate::reactor::client::Client;
     use crate::reactor::floor::{Floor, Means, Watcher};
     use crate::reactor::{CloseReason, Dispatching, Refusal, SITE_MAIN};
+    use crate::worker::{Hatch, Job, ReplyDesk, ReplyTo, Workshop};
     use std::io;
     use std::sync::Arc;
 
@@ -221,7 +222,23 @@ mod tests {
             .with_route(both, "/length", length, Terms::default())
             .with_route(both, "/source", source, Terms::default())
             .with_route(both, "/away", inline, away)
+            .with_route(both, "/echo-away", Box::new(Echo), away)
             .with("/echo", Echo)
+    }
+
+    struct NoDesk;
+
+    impl ReplyDesk for NoDesk {
+        fn complete(&self, _: Box<Job>) -> bool {
+            false
+        }
+
+        fn room(&self, _: ReplyTo) {}
+    }
+
+    /// Work that this thread does itself, when it likes.
+    fn shop() -> Arc<Workshop> {
+        Arc::new(Workshop::new(vec![Arc::new(NoDesk)], 8, &[]))
     }
 
     fn means(log: &Log) -> Means {
@@ -245,13 +262,22 @@ mod tests {
         }
     }
 
-    /// Status, line, request id and trace of each line that comes of it.
-    fn logged(name: &str, said: &[&str]) -> Vec<(u64, String, String, String)> {
+    /// Status, line, request id and trace of each line that comes of it. Work is done when all is said.
+    fn logged(name: &str, shop: Option<&Arc<Workshop>>, said: &[&str]) -> Vec<(u64, String, String, String)> {
         let path = std::env::temp_dir().join(format!("myriapod-access-{}-{name}", std::process::id()));
         let log = Log::start(Level::Error, AccessTarget::open(&path).unwrap()).unwrap();
-        let mut floor = Floor::new(means(&log), Clock::scripted());
+        let hatch = shop.map(|shop| Hatch::new(shop, 0));
+        let dispatching = Dispatching { hatch, out_max: 8, depth_max: 8, ..Dispatching::nowhere() };
+        let mut floor = Floor::new(Means { dispatching, ..means(&log) }, Clock::scripted());
         for bytes in said {
             floor.admit(Said(bytes.as_bytes().to_vec()), SITE_MAIN);
+            while floor.is_busy() {
+                floor.serve(&Blind);
+            }
+        }
+        while let Some((mut job, _)) = shop.and_then(|shop| shop.take(0, 0)) {
+            job.run_away();
+            floor.take_home(job);
             while floor.is_busy() {
                 floor.serve(&Blind);
             }
@@ -287,7 +313,7 @@ mod tests {
             ("POST /length", "Transfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
         ];
         let text: String = (1..).zip(said).map(|(id, (line, behind, _))| request(line, id, behind)).collect();
-        let lines = logged("every", &[&text]);
+        let lines = logged("every", None, &[&text]);
         assert_eq!(lines.len(), said.len(), "{lines:?}");
         for ((id, (line, _, status)), logged) in (1..).zip(said).zip(lines) {
             let expected = (status, format!("{line} HTTP/1.1"), format!("id-{id}"), format!("{id:032x}"));
@@ -296,9 +322,17 @@ mod tests {
     }
 
     #[test]
+    fn a_body_that_a_worker_sends_back_is_logged_with_its_own_id_whoever_came_meanwhile() {
+        let echo = request("POST /echo-away", 1, "Content-Length: 3\r\n\r\nabc");
+        let lines = logged("echo", Some(&shop()), &[&echo, &request("GET /inline", 2, "\r\n")]);
+        let ids: Vec<_> = lines.iter().map(|line| &*line.2).collect();
+        assert_eq!(ids, ["id-2", "id-1"]);
+    }
+
+    #[test]
     fn what_no_middleware_has_seen_has_no_name_of_anothers() {
         let good = request("POST /echo", 1, "Content-Length: 3\r\n\r\nabc");
-        let lines = logged("none", &[&(good.clone() + "nonsense\r\n\r\n"), "GET /a b c\r\n\r\n"]);
+        let lines = logged("none", None, &[&(good.clone() + "nonsense\r\n\r\n"), "GET /a b c\r\n\r\n"]);
         assert_eq!(lines.len(), 3, "{lines:?}");
         assert_eq!((lines[0].0, &*lines[0].2), (200, "id-1"));
         for line in &lines[1..] {

@@ -79,6 +79,12 @@ impl Reflection {
         }
     }
 
+    /// The head had come earlier, and this was kept of it then: the turn's notes are of another request now.
+    pub(super) fn date_back(&mut self, began_ns: u64, note: &mut AccessNote) {
+        self.began_ns = began_ns;
+        std::mem::swap(&mut self.note, note);
+    }
+
     /// Bytes of the body have come.
     #[inline(never)]
     pub(super) fn piece(

@@ -18,6 +18,7 @@ pub mod pipe;
 mod post;
 mod threads;
 
+use std::iter;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -77,17 +78,24 @@ impl Workshop {
         &self.posts
     }
 
-    /// The next job of the home lane, else of the others, each in turn first; and whether it was stolen.
+    /// The next job, of the home lane mostly, else of the others, each in turn first; and whether it was
+    /// stolen.
     #[must_use]
     pub fn take(&self, home: usize, turn: usize) -> Option<(Box<Job>, bool)> {
         // So that the ordinary are never starved by the urgent.
         let ordinary_first = turn.is_multiple_of(ORDINARY_EVERY);
-        if let Some(job) = self.lanes[home].take(ordinary_first) {
-            return Some((job, false));
-        }
-        let others = self.lanes.len();
-        let lanes = (0..others).map(|at| (at + turn) % others).filter(|lane| *lane != home);
-        lanes.filter_map(|lane| self.lanes[lane].take(ordinary_first)).next().map(|job| (job, true))
+        let count = self.lanes.len();
+        // So that a lane which is nobody's home is not starved by one that never empties.
+        let first = if turn % ELSEWHERE_EVERY == 1 { (home + turn / ELSEWHERE_EVERY) % count } else { home };
+        let others = (0..count).map(|at| (at + turn) % count).filter(|lane| *lane != first);
+        let mut lanes = iter::once(first).chain(others);
+        lanes.find_map(|lane| Some((self.lanes[lane].take(ordinary_first)?, lane != home)))
+    }
+
+    /// A body that is to be dropped. Asked for with every job, and most often there is none: to look is
+    /// cheaper than to try.
+    fn next_discarded(&self) -> Option<Source> {
+        if self.discarded.is_empty() { None } else { self.discarded.pop() }
     }
 
     /// Brings a job back to where it came from. Returns whether its reactor had to be woken.
@@ -106,6 +114,8 @@ impl Workshop {
 
 /// One job in so many is an ordinary one if any waits, however many urgent ones there are.
 const ORDINARY_EVERY: usize = 8;
+/// One look in so many begins with a lane whose turn it is, be it the home lane or another.
+const ELSEWHERE_EVERY: usize = 4;
 
 /// Through which one reactor hands jobs to the workshop.
 #[derive(Clone)]
@@ -179,4 +189,54 @@ fn perform(shop: &Workshop, job: &mut Job, post: &Post, began_ns: u64) -> u64 {
     let ended_ns = monotonic_ns();
     post.end(matches!(job.errand, Errand::Unrun), waited_ns, ended_ns - began_ns);
     ended_ns
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct NoDesk;
+
+    impl ReplyDesk for NoDesk {
+        fn complete(&self, _: Box<Job>) -> bool {
+            false
+        }
+
+        fn room(&self, _: ReplyTo) {}
+    }
+
+    fn shop(lanes: u32) -> Workshop {
+        let desks = (0..lanes).map(|_| Arc::new(NoDesk) as Arc<dyn ReplyDesk>).collect();
+        Workshop::new(desks, 64, &[])
+    }
+
+    fn bring(shop: &Workshop, reactor: u32) {
+        let mut job = Box::new(Job::with_size(64));
+        job.to.reactor = reactor;
+        assert!(shop.lanes[reactor as usize].push(job).is_ok(), "there is room");
+    }
+
+    #[test]
+    fn a_lane_that_is_nobodys_home_is_served_beside_one_that_never_empties() {
+        let shop = shop(3);
+        (0..3).for_each(|lane| bring(&shop, lane));
+        let mut served = [0; 3];
+        for turn in 0..120 {
+            let (job, was_stolen) = shop.take(0, turn).expect("every lane has one");
+            assert_eq!(was_stolen, job.to.reactor != 0);
+            served[job.to.reactor as usize] += 1;
+            bring(&shop, job.to.reactor);
+        }
+        assert_eq!(served, [100, 10, 10]);
+    }
+
+    #[test]
+    fn whoever_looks_first_elsewhere_finds_the_job_at_home() {
+        let shop = shop(3);
+        for turn in 0..24 {
+            bring(&shop, 1);
+            assert!(shop.take(1, turn).is_some());
+            assert!(shop.take(1, turn).is_none());
+        }
+    }
 }

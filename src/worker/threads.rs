@@ -70,12 +70,12 @@ impl Workers {
         let (alive, ended) = mpsc::channel();
         let mut workers = Workers { shop: Arc::clone(shop), warden: None, ended };
         for number in 0..staff.workers {
-            start_one(shop, number, alive.clone())?;
+            start_one(shop, number, number, alive.clone())?;
         }
         let warden = Warden {
             shop: Arc::clone(shop),
             log: log.clone(),
-            next: staff.workers,
+            homes: (0..staff.workers).collect(),
             posts: staff.posts(),
             alive,
             told: Vec::new(),
@@ -111,27 +111,31 @@ impl Workers {
 
 impl Drop for Workers {
     fn drop(&mut self) {
-        if self.warden.is_some() {
+        if !self.shop.is_stopping() {
             self.end();
         }
     }
 }
 
-fn start_one(shop: &Arc<Workshop>, number: u32, alive: mpsc::Sender<()>) -> io::Result<()> {
+/// Starts the worker of that number; `home` is the number of the lane it looks into first, if there are so
+/// many.
+fn start_one(shop: &Arc<Workshop>, number: u32, home: u32, alive: mpsc::Sender<()>) -> io::Result<()> {
     let shop = Arc::clone(shop);
     thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
-        work(&shop, number);
+        work(&shop, number, home);
         drop(alive);
     })?;
     Ok(())
 }
 
-/// What a worker does: take a job, do it, bring it back; sleep when there is none.
-fn work(shop: &Workshop, number: u32) {
+/// What a worker does: take a job, do it, bring it back; sleep when there is none. Bodies that nobody wants
+/// are dropped before the next job is taken: where there is always one more, they would never be, and they
+/// may hold files open.
+fn work(shop: &Workshop, number: u32, home: u32) {
     let mut member = shop.crew.join(number);
     let post = &shop.posts[number as usize];
     let tally = post.tally();
-    let home = number as usize % shop.lanes.len();
+    let home = home as usize % shop.lanes.len();
     let mut turn = number as usize;
     // The end of one job is the begin of the next, if that was there already.
     let mut now_ns = None;
@@ -140,13 +144,17 @@ fn work(shop: &Workshop, number: u32) {
         turn = turn.wrapping_add(1);
         // Asked before the lanes are looked through: what was handed in before the end was said is found.
         let is_last_look = shop.is_stopping();
+        while let Some(source) = shop.next_discarded() {
+            // It may take its time: whoever searches meanwhile is somebody else.
+            member.found(|| shop.has_work());
+            guarded(|| drop(source));
+            now_ns = None;
+        }
         if let Some((mut job, was_stolen)) = shop.take(home, turn) {
             member.found(|| shop.has_work());
             tally.steals.add(u64::from(was_stolen));
             now_ns = Some(perform(shop, &mut job, post, now_ns.unwrap_or_else(monotonic_ns)));
             tally.wakes.add(u64::from(shop.deliver(job)));
-        } else if let Some(source) = shop.discarded.pop() {
-            guarded(|| drop(source));
         } else if is_last_look {
             break;
         } else {
@@ -162,8 +170,8 @@ fn work(shop: &Workshop, number: u32) {
 struct Warden {
     shop: Arc<Workshop>,
     log: Log,
-    /// The next post to be manned.
-    next: u32,
+    /// Which lane is home to each post that is manned: to a substitute, that of whom it stands in for.
+    homes: Vec<u32>,
     posts: u32,
     alive: mpsc::Sender<()>,
     /// The jobs that were told to be stuck, by post and begin.
@@ -196,7 +204,7 @@ impl Warden {
     fn tell(&mut self, number: usize, job: &AtHand, now_ns: u64) {
         let seconds = (now_ns - job.began_ns) as f64 / 1e9;
         let what = &job.what;
-        let remedy = match self.substitute() {
+        let remedy = match self.substitute(number) {
             true => "a substitute takes its place",
             false => "there is no substitute left",
         };
@@ -207,9 +215,10 @@ impl Warden {
         );
     }
 
-    fn substitute(&mut self) -> bool {
-        let is_there = self.next < self.posts && start_one(&self.shop, self.next, self.alive.clone()).is_ok();
-        self.next += u32::from(is_there);
+    fn substitute(&mut self, stuck: usize) -> bool {
+        let (number, home) = (self.homes.len() as u32, self.homes[stuck]);
+        let is_there = number < self.posts && start_one(&self.shop, number, home, self.alive.clone()).is_ok();
+        self.homes.extend(is_there.then_some(home));
         is_there
     }
 }
@@ -222,4 +231,130 @@ pub fn is_stuck(job: &AtHand, now_ns: u64) -> bool {
         due_ns => due_ns.max(job.began_ns) + STUCK_BEHIND_DEADLINE_NS,
     };
     now_ns >= due_ns
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+    use std::sync::{Mutex, OnceLock};
+
+    use super::*;
+    use crate::http::{BodySource, Piece, Source};
+    use crate::worker::{Hatch, Job, ReplyDesk, ReplyTo};
+
+    /// A body of which only the end is of interest.
+    struct Dropped<F: FnMut() + Send>(F);
+
+    impl<F: FnMut() + Send + 'static> BodySource for Dropped<F> {
+        fn next(&mut self) -> Piece {
+            Piece::End
+        }
+    }
+
+    impl<F: FnMut() + Send> Drop for Dropped<F> {
+        fn drop(&mut self) {
+            self.0();
+        }
+    }
+
+    fn body(dropped: impl FnMut() + Send + 'static) -> Source {
+        Source(Box::new(Dropped(dropped)))
+    }
+
+    fn job() -> Box<Job> {
+        Box::new(Job::with_size(64))
+    }
+
+    fn shop_of(desk: Arc<dyn ReplyDesk>, posts: usize) -> Arc<Workshop> {
+        let tallies: Vec<_> = (0..posts).map(|_| Arc::default()).collect();
+        Arc::new(Workshop::new(vec![desk], 4, &tallies))
+    }
+
+    fn start(shop: &Arc<Workshop>, workers: u32) -> Workers {
+        let staff = Staff { workers, substitutes: 0 };
+        Workers::start(shop, staff, &Arc::default(), &Log::silent()).expect("threads")
+    }
+
+    /// Hands every job in again, so that there is always one more, until the body was dropped.
+    struct Treadmill {
+        hatch: OnceLock<Hatch>,
+        is_dropped: Arc<AtomicBool>,
+        rounds: AtomicU32,
+        is_over: mpsc::SyncSender<bool>,
+    }
+
+    const ROUNDS_MAX: u32 = 1_000;
+
+    impl ReplyDesk for Treadmill {
+        fn complete(&self, job: Box<Job>) -> bool {
+            let is_dropped = self.is_dropped.load(Ordering::Relaxed);
+            if is_dropped || self.rounds.fetch_add(1, Ordering::Relaxed) == ROUNDS_MAX {
+                let _ = self.is_over.send(is_dropped);
+            } else if let Some(hatch) = self.hatch.get() {
+                assert!(hatch.push(job).is_ok(), "it has just left");
+            }
+            false
+        }
+
+        fn room(&self, _: ReplyTo) {}
+    }
+
+    #[test]
+    fn bodies_that_nobody_wants_are_dropped_beside_a_queue_that_never_empties() {
+        let (is_over, over) = mpsc::sync_channel(1);
+        let is_dropped = Arc::new(AtomicBool::new(false));
+        let desk = Arc::new(Treadmill {
+            hatch: OnceLock::new(),
+            is_dropped: Arc::clone(&is_dropped),
+            rounds: AtomicU32::new(0),
+            is_over,
+        });
+        let shop = shop_of(Arc::clone(&desk) as Arc<dyn ReplyDesk>, 1);
+        let hatch = desk.hatch.get_or_init(|| Hatch::new(&shop, 0));
+        assert!(hatch.push(job()).is_ok());
+        hatch.discard(body(move || is_dropped.store(true, Ordering::Relaxed)));
+        let _workers = start(&shop, 1);
+        assert_eq!(over.recv(), Ok(true), "there was always a job that came first");
+    }
+
+    /// Says that a job came back.
+    struct Bell(Mutex<mpsc::Sender<()>>);
+
+    impl ReplyDesk for Bell {
+        fn complete(&self, _: Box<Job>) -> bool {
+            self.0.lock().is_ok_and(|bell| bell.send(()).is_err())
+        }
+
+        fn room(&self, _: ReplyTo) {}
+    }
+
+    #[test]
+    fn who_drops_a_body_is_not_taken_for_one_that_looks_for_jobs() {
+        let ((bell, came), (tell, told)) = (mpsc::channel(), mpsc::channel());
+        let shop = shop_of(Arc::new(Bell(bell.into())), 2);
+        let _workers = start(&shop, 2);
+        while shop.posts.iter().any(|post| post.tally().rests.value() == 0) {
+            thread::yield_now();
+        }
+        let (begin, begun) = mpsc::channel();
+        let hatch = Hatch::new(&shop, 0);
+        hatch.discard(body(move || {
+            let _ = begin.send(());
+            let _ = tell.send(came.recv_timeout(Duration::from_secs(10)));
+        }));
+        assert_eq!(begun.recv(), Ok(()));
+        assert!(hatch.push(job()).is_ok());
+        hatch.wake();
+        assert_eq!(told.recv(), Ok(Ok(())), "the other one slept over the job");
+    }
+
+    #[test]
+    fn workers_end_too_when_not_all_of_them_could_be_started() {
+        let shop = shop_of(Arc::new(Bell(mpsc::channel().0.into())), 1);
+        let (alive, ended) = mpsc::channel();
+        start_one(&shop, 0, 0, alive).expect("a thread");
+        drop(Workers { shop: Arc::clone(&shop), warden: None, ended });
+        assert!(shop.is_stopping());
+        assert_eq!(shop.posts[0].tally().manned.value(), 0);
+    }
 }

@@ -208,8 +208,7 @@ impl<S: Stream> Client<S> {
         let keep = busy.pending.keep && !turn.draining;
         if let Some(job) = &busy.pending.job {
             busy.reflection.open(response, &job.request(), keep, &self.stream, turn);
-            // What middleware noted since the head was read is about another request.
-            std::mem::swap(&mut busy.reflection.note, &mut busy.pending.note);
+            busy.reflection.date_back(busy.pending.began_ns, &mut busy.pending.note);
             busy.machine.ask_for_body(&mut busy.output);
         }
         busy.pending.close(turn.dispatch);
