@@ -170,7 +170,7 @@ fn round_trips(criterion: &mut Criterion) {
         });
     }
     group.finish();
-    assert_eq!(workers.stop(), 0);
+    assert_eq!(workers.stop(Duration::MAX), 0);
 }
 
 /// As under load: who comes home goes out again, and the reactor sleeps when nobody does.
@@ -184,7 +184,7 @@ fn in_flight(criterion: &mut Criterion) {
         bencher.iter_custom(|count| go_round(&bench, &mut home, count));
     });
     group.finish();
-    assert_eq!(workers.stop(), 0);
+    assert_eq!(workers.stop(Duration::MAX), 0);
 }
 
 fn go_round(bench: &Bench, home: &mut Pool<Job>, count: u64) -> Duration {

@@ -454,7 +454,7 @@ fn every_job_comes_home_once_to_where_it_came_from() {
         reactors.into_iter().map(|reactor| reactor.join().expect("no panic")).collect()
     });
     let took = began.elapsed();
-    assert_eq!(workers.stop(), 0, "a handler has not returned");
+    assert_eq!(workers.stop(Duration::MAX), 0, "a handler has not returned");
     let sum = |of: fn(&Ends) -> u64| ends.iter().map(of).sum::<u64>();
     let (run, unrun) = (sum(|ends| ends.answered + ends.panicked), sum(|ends| ends.unrun));
     println!("{} jobs in {took:.2?}: {}", run + unrun, numbers(&house, &ends));
@@ -502,7 +502,7 @@ fn whoever_stops_the_workers_finds_all_jobs_at_home() {
         // Now its worker looks for more, and may be about to rest.
         (0..round % 100).for_each(|_| std::hint::spin_loop());
         reactor.submit(1);
-        workers.stop();
+        workers.stop(Duration::MAX);
         assert_eq!(house.desks[0].done.len(), 2, "in round {round}");
     }
 }

@@ -20,13 +20,13 @@ mod topology;
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
-use std::sync::mpsc;
-use std::time::Instant;
+use std::sync::{Arc, OnceLock, mpsc};
+use std::time::{Duration, Instant};
 
 pub use builder::Builder;
 pub use run::{refuse, run, tell};
 
+use crate::base::clock::Deadline;
 use crate::config::{Config, DescriptorTable, Listen};
 use crate::gateway::handler::Lifecycle;
 use crate::observe::log::{Level, Log};
@@ -115,6 +115,7 @@ impl Server {
             lifecycle: plan.lifecycle,
             inboxes: reactors.iter().map(|running| Arc::clone(&running.inbox)).collect(),
             ms_max: config.fixed.drain_ms_max,
+            until: Arc::default(),
         };
         Ok(Server {
             reactors,
@@ -178,7 +179,8 @@ impl Server {
             // Who broke must not cost the others their drain.
             sum = sum.and_then(|sum| farewell.map(|farewell| sum.with(farewell)));
         }
-        if let Some(left) = self.workers.take().map(Workers::stop)
+        let patience = self.drainer.until.get().map_or(Duration::MAX, |until| until.remaining());
+        if let Some(left) = self.workers.take().map(|workers| workers.stop(patience))
             && left > 0
         {
             let text = format_args!("{left} handlers have not returned and are left to themselves");
@@ -194,11 +196,14 @@ pub struct Drainer {
     lifecycle: Arc<Lifecycle>,
     inboxes: Arc<[Arc<Inbox>]>,
     ms_max: u32,
+    /// When the time is up of the drain that has begun.
+    until: Arc<OnceLock<Deadline>>,
 }
 
 impl Drainer {
     /// See [`Server::drain`].
     pub fn drain(&self) {
+        let _ = self.until.set(Deadline::within(Duration::from_millis(u64::from(self.ms_max))));
         self.lifecycle.drain();
         for inbox in &*self.inboxes {
             // An inbox that is full of notices has one like this in it.

@@ -22,6 +22,8 @@ const STUCK_WITHOUT_DEADLINE_NS: u64 = 10_000_000_000;
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How long handlers whose answer nobody wants any more are waited for at the end.
 const STRAGGLERS_MAX: Duration = Duration::from_secs(1);
+/// Even when all time is up: those who look whether they are wanted have just been told that they are not.
+const STRAGGLERS_MIN: Duration = Duration::from_millis(50);
 
 /// How many workers there are to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,13 +87,14 @@ impl Workers {
         Ok(workers)
     }
 
-    /// Ends them, once the jobs that wait are gone through, and tells how many handlers did not return in
-    /// time and are left to themselves.
-    pub fn stop(mut self) -> usize {
-        self.end()
+    /// Ends them, once the jobs that wait are gone through. Handlers that still run are waited for about so
+    /// long, and at most a second: nobody wants their answers. Tells how many did not return and are left to
+    /// themselves.
+    pub fn stop(mut self, patience: Duration) -> usize {
+        self.end(patience.clamp(STRAGGLERS_MIN, STRAGGLERS_MAX))
     }
 
-    fn end(&mut self) -> usize {
+    fn end(&mut self, patience: Duration) -> usize {
         self.shop.stopping.store(true, Ordering::Release);
         self.shop.crew.wake_all();
         if let Some(warden) = self.warden.take() {
@@ -99,7 +102,7 @@ impl Workers {
             let _ = warden.join();
         }
         // It ends with the last of those who could have said something, which nobody does.
-        let _ = self.ended.recv_timeout(STRAGGLERS_MAX);
+        let _ = self.ended.recv_timeout(patience);
         let left = self.shop.posts.iter().filter(|post| post.at_hand().is_some()).count();
         // What is left was made by workers, and this thread has their table of descriptors.
         iter::from_fn(|| self.shop.discarded.pop()).for_each(|source| {
@@ -112,7 +115,7 @@ impl Workers {
 impl Drop for Workers {
     fn drop(&mut self) {
         if !self.shop.is_stopping() {
-            self.end();
+            self.end(STRAGGLERS_MAX);
         }
     }
 }

@@ -119,7 +119,7 @@ impl OpenFile {
             descriptor,
             len: u64::try_from(stat.st_size).unwrap_or_default(),
             inode: stat.st_ino,
-            modified: (stat.st_mtime, stat.st_mtime_nsec),
+            modified: (stat.st_mtime, stat.st_mtime_nsec as _),
         }
     }
 
