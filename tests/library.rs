@@ -260,6 +260,41 @@ impl BodySource for Countdown {
     }
 }
 
+/// Has nothing to give, ever; tells when it is dropped.
+struct Nothing(Arc<AtomicBool>);
+
+impl BodySource for Nothing {
+    fn next(&mut self) -> Piece {
+        Piece::Bytes(Vec::new())
+    }
+}
+
+impl Drop for Nothing {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_source_that_has_nothing_to_give_ends_with_its_client() {
+    for is_here in [true, false] {
+        let is_dropped = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&is_dropped);
+        let nothing = move |_: &mut Exchange| {
+            myriapod::Response::stream(Status::OK, "text/plain", Nothing(Arc::clone(&told)))
+        };
+        let (_server, address) = start(|builder| match is_here {
+            true => builder.get("/", nothing),
+            false => builder.get("/", nothing.on_workers()),
+        });
+        let mut client = Client::connect(&address);
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        client.exactly(12).expect("the begin of its head");
+        client.reset();
+        eventually("nobody asks it any more", || is_dropped.load(Ordering::Relaxed));
+    }
+}
+
 #[test]
 fn an_answer_is_made_as_it_is_sent_wherever_its_handler_ran() {
     let answer = |is_broken| myriapod::Response::stream(Status::OK, "text/plain", Countdown(9, is_broken));

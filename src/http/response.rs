@@ -78,7 +78,8 @@ pub trait BodySource: Send + 'static {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Piece {
     /// Bytes to send, at best some tens of kilobytes at once. None at all means that it is to be asked again
-    /// soon, as a compressor may want that has taken its input and has nothing to show yet.
+    /// soon, as a compressor may want that has taken its input and has nothing to show yet. Who waits for
+    /// something to happen says so by waiting, on a worker: a reactor would ask again and again.
     Bytes(Vec<u8>),
     /// The body is complete.
     End,

@@ -297,8 +297,13 @@ impl<S: Stream> Floor<S> {
         match step {
             Step::Park => self.park(key, watcher),
             Step::Again => {
+                // An answer whose body gives nothing for now has nothing to write, and so would never notice
+                // that its client is gone.
+                match self.clients.get_mut(key).is_some_and(|client| client.is_deferred()) {
+                    true => self.park(key, watcher),
+                    false => self.arm(key),
+                }
                 self.enqueue(key);
-                self.arm(key);
             }
             Step::Thirsty => self.wait_for_buffer(key),
             Step::Close(reason) => self.close(key, reason),

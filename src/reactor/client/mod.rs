@@ -96,6 +96,11 @@ impl<S: Stream> Client<S> {
         self.site
     }
 
+    /// Whether it is at an exchange that is answered by and by.
+    pub(super) fn is_deferred(&self) -> bool {
+        self.busy.as_deref().is_some_and(|busy| busy.pending.is_open())
+    }
+
     /// Whether it waits for the kernel to take more output.
     pub(super) fn is_blocked(&self) -> bool {
         self.wait == Wait::Drain && !self.readiness.is_writable()
@@ -153,7 +158,7 @@ impl<S: Stream> Client<S> {
         };
         let mut rest = self.work(&mut busy, turn);
         // Also where the request was found behind the news that its connection had broken.
-        if busy.pending.is_away() && self.readiness.is_broken() {
+        if busy.pending.is_open() && self.readiness.is_broken() {
             rest = Err(CloseReason::PeerReset);
         }
         if busy.answered > 0 {
