@@ -39,7 +39,8 @@ pub enum Body {
 /// A body that is made as it is sent: it is asked for the next piece only when the client has taken most of
 /// what it was given before, so a body of any length needs the memory of two pieces.
 ///
-/// It is asked where its handler ran: on a worker it may wait for what it needs, on a reactor it may not.
+/// It is asked where its handler ran: on a worker it may wait for what it needs, on a reactor it may not. How
+/// long it will be is asked on a reactor in either case.
 ///
 /// ```
 /// use myriapod::http::{BodySource, Piece, Response, Status};
