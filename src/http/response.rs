@@ -133,9 +133,12 @@ impl Fields {
     }
 
     /// Adds a line. A value with CR, LF or NUL would be a second field in disguise (CWE-113), so those bytes
-    /// become spaces.
+    /// become spaces. Where the body ends is said by who sends it: a second `Content-Length`, or any
+    /// `Transfer-Encoding`, from elsewhere would let a client take a part of it for the next answer (CWE-444).
     pub fn push(&mut self, name: &'static str, value: impl AsRef<[u8]>) {
         debug_assert!(!name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'));
+        let frames = |framing: &str| name.eq_ignore_ascii_case(framing);
+        debug_assert!(!frames("content-length") && !frames("transfer-encoding"), "{name} is not a handler's");
         let value = value.as_ref();
         self.more.reserve(name.len() + value.len() + 4);
         self.more.extend_from_slice(name.as_bytes());
@@ -267,6 +270,12 @@ mod tests {
     fn a_value_cannot_start_a_second_field() {
         let fields = Fields::default().with("X-Name", "a\r\nSet-Cookie: b\0c");
         assert_eq!(fields.lines()[1], b"X-Name: a  Set-Cookie: b c\r\n");
+    }
+
+    #[test]
+    #[should_panic(expected = "content-LENGTH is not a handler's")]
+    fn where_a_body_ends_is_not_said_twice() {
+        let _ = Response::plain(Status::OK).with("content-LENGTH", "7");
     }
 
     const TWO: &str = "Content-Type: text/plain\r\nVary: Accept\r\n";
