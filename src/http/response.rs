@@ -134,7 +134,8 @@ impl Fields {
 
     /// Adds a line. A value with CR, LF or NUL would be a second field in disguise (CWE-113), so those bytes
     /// become spaces. Where the body ends is said by who sends it: a second `Content-Length`, or any
-    /// `Transfer-Encoding`, from elsewhere would let a client take a part of it for the next answer (CWE-444).
+    /// `Transfer-Encoding`, from elsewhere would let a client take a part of it for the next answer
+    /// (CWE-444).
     pub fn push(&mut self, name: &'static str, value: impl AsRef<[u8]>) {
         debug_assert!(!name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'));
         let frames = |framing: &str| name.eq_ignore_ascii_case(framing);

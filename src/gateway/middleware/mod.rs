@@ -53,7 +53,8 @@ pub trait Middleware: Send + Sync + 'static {
     }
 
     /// Its answer goes out, whoever made it: a handler, a worker, a deadline, a refusal, another middleware.
-    /// Where the client goes first, there is no answer, so a count of requests under way does not belong here.
+    /// Where the client goes first, there is no answer, so a count of requests under way does not belong
+    /// here.
     ///
     /// A body that is made as it is sent may be wrapped, but not dropped: where reactors have descriptor
     /// tables of their own, one that a worker made may hold a descriptor that means another file here.
