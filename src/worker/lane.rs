@@ -44,15 +44,11 @@ impl Lane {
     /// The job to be done next: an urgent one, or the other way about when it is the ordinary ones' turn.
     #[must_use]
     pub fn take(&self, ordinary_first: bool) -> Option<Box<Job>> {
-        match ordinary_first {
-            true => self.ordinary.pop().or_else(|| self.urgent()),
-            false => self.urgent().or_else(|| self.ordinary.pop()),
-        }
-    }
-
-    /// Most often there is none, which an attempt would pay a fence to find out.
-    fn urgent(&self) -> Option<Box<Job>> {
-        if self.urgent.is_empty() { None } else { self.urgent.pop() }
+        let (first, second) = match ordinary_first {
+            true => (&self.ordinary, &self.urgent),
+            false => (&self.urgent, &self.ordinary),
+        };
+        first.pop().or_else(|| second.pop())
     }
 
     /// Jobs that wait.
