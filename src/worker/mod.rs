@@ -18,7 +18,6 @@ pub mod pipe;
 mod post;
 mod threads;
 
-use std::iter;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -87,9 +86,11 @@ impl Workshop {
         let count = self.lanes.len();
         // So that a lane which is nobody's home is not starved by one that never empties.
         let first = if turn % ELSEWHERE_EVERY == 1 { (home + turn / ELSEWHERE_EVERY) % count } else { home };
-        let others = (0..count).map(|at| (at + turn) % count).filter(|lane| *lane != first);
-        let mut lanes = iter::once(first).chain(others);
-        lanes.find_map(|lane| Some((self.lanes[lane].take(ordinary_first)?, lane != home)))
+        if let Some(job) = self.lanes[first].take(ordinary_first) {
+            return Some((job, first != home));
+        }
+        let mut others = (0..count).map(|at| (at + turn) % count).filter(|lane| *lane != first);
+        others.find_map(|lane| Some((self.lanes[lane].take(ordinary_first)?, lane != home)))
     }
 
     /// A body that is to be dropped. Asked for with every job, and most often there is none: to look is
