@@ -116,7 +116,7 @@ struct Flags {
 
     /// Where handlers run: auto, inline or queue
     ///
-    /// auto: each where it asks to; inline: all on the reactor, even those that hold it up; queue: all on workers, to measure the queues.
+    /// auto: each where it asks to; inline: all on the reactor, even those that hold it up; queue: all on workers, to measure the queues. What no handler answers (files, 404, 405) is answered on the reactor in any case.
     #[arg(long, env = "MYRIAPOD_DISPATCH", value_name = "WHERE", help_heading = "Workers")]
     #[arg(default_value = "auto")]
     dispatch: Option<OsString>,

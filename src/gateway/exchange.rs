@@ -144,6 +144,9 @@ impl<'a> Exchange<'a> {
 
     /// Whether nobody wants the answer any more: the deadline passed, or the client went. A handler that
     /// takes long looks now and then, and returns whatever it likes.
+    ///
+    /// A client that only closes its sending side looks like one that goes, and is taken for one, as nginx
+    /// and Go do: what the handler returns is sent to it all the same.
     #[must_use]
     pub fn cancelled(&self) -> bool {
         self.errand.as_ref().is_some_and(|errand| errand.ticket.is_cancelled())

@@ -26,6 +26,8 @@ pub struct WorkerTally {
     pub service: Histogram,
     /// Whether somebody works here: 1, else 0.
     pub manned: Gauge,
+    /// What the kernel calls whoever does.
+    pub thread_id: Gauge,
     /// When the job at hand was begun, in nanoseconds of the machine's clock; 0: there is none.
     pub began_ns: Gauge,
     /// When its answer is due.

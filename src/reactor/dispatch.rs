@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::base::guarded::guarded;
 use crate::base::pool::Pool;
 use crate::gateway::handler::Place;
+use crate::gateway::route::Priority;
 use crate::http::{Response, Source, Status};
 use crate::observe::Tally;
 use crate::worker::delay::Delay;
@@ -28,7 +29,9 @@ pub struct Dispatching {
     pub hatch: Option<Hatch>,
     /// Jobs out at once.
     pub out_max: u32,
-    /// Requests that may wait for a worker. Over it: 503.
+    /// Of them, those that only urgent requests may have: many ordinary ones do not keep them out.
+    pub urgent_reserve: u32,
+    /// Requests of one priority that may wait for a worker. Over it: 503.
     pub depth_max: u32,
     /// How long a request may wait for a worker, in milliseconds. Over it: 503.
     pub queue_ms_max: Option<u32>,
@@ -40,7 +43,14 @@ impl Dispatching {
     /// No workers at all.
     #[must_use]
     pub fn nowhere() -> Dispatching {
-        Dispatching { hatch: None, out_max: 0, depth_max: 0, queue_ms_max: None, request_ms_max: None }
+        Dispatching {
+            hatch: None,
+            out_max: 0,
+            urgent_reserve: 0,
+            depth_max: 0,
+            queue_ms_max: None,
+            request_ms_max: None,
+        }
     }
 }
 
@@ -151,14 +161,18 @@ impl Dispatch {
     pub(super) fn submit(&mut self, mut job: Box<Job>, now_ns: u64) -> Result<(), (Box<Job>, Refusal)> {
         debug_assert!(matches!(job.errand, Errand::Call));
         let Some(hatch) = &self.means.hatch else { return Err((job, Refusal::NoPermit)) };
+        let priority = job.priority();
+        let is_urgent = priority == Priority::High;
+        let out_max = self.means.out_max - if is_urgent { 0 } else { self.means.urgent_reserve };
         // Who waits is out, so while few are out nobody needs to count: the lane's ends are the workers' too,
         // and a look at them costs.
-        let is_full = || hatch.waiting() >= self.means.depth_max as usize;
+        let is_full = || hatch.waiting_of(priority) >= self.means.depth_max as usize;
         let refusal = if self.out >= self.means.depth_max && is_full() {
             Some(Refusal::QueueFull)
-        } else if self.out >= self.means.out_max {
+        } else if self.out >= out_max {
             Some(Refusal::NoPermit)
-        } else if !self.delay.admits(hatch.waits(), || hatch.waiting() == 0, now_ns) {
+        // The urgent are few, and go first: it is not they who make a queue stand.
+        } else if !is_urgent && !self.delay.admits(hatch.waits(), || hatch.waiting() == 0, now_ns) {
             Some(Refusal::QueueDelay)
         } else {
             None

@@ -228,6 +228,7 @@ fn hire(dice: &mut Dice, world: &World, dispatching: &mut Dispatching) -> Hands 
     *dispatching = Dispatching {
         hatch: Some(shop.hatch.clone()),
         out_max,
+        urgent_reserve: 0,
         depth_max: *dice.pick(&[1, 3, 64, 64]),
         queue_ms_max: world.queue_ms_max,
         request_ms_max: world.request_ms_max,

@@ -209,9 +209,14 @@ impl fmt::Display for Budget {
     }
 }
 
-/// Jobs that one reactor may have out at once: all that wait and all that are at workers.
+/// Jobs that one reactor may have out at once: all that wait, all that are at workers, and the urgent.
 pub fn jobs_out_max(config: &Config, staff: Staff) -> u32 {
-    config.fixed.queue_depth.saturating_add(staff.posts())
+    config.fixed.queue_depth + urgent_reserve(config) + staff.posts()
+}
+
+/// Jobs that only urgent requests may have out: an eighth of those that may wait.
+pub fn urgent_reserve(config: &Config) -> u32 {
+    (config.fixed.queue_depth / 8).max(1)
 }
 
 /// The workers that these settings ask for: routes written in code may want some too.
@@ -543,14 +548,14 @@ mod tests {
             "nobody is there to hand them to"
         );
         let budget = plain.clone().with_workers(&config, Staff::of(4));
-        let out = 2 * (1_024 + 8);
+        let out = 2 * (1_024 + 128 + 8);
         assert_eq!(budget.memory_jobs_bytes, (1_000 + out) * (16_384 + JOB_EXTRA_BYTES));
         assert_eq!(budget.memory_busy_bytes, plain.memory_busy_bytes + budget.memory_jobs_bytes);
         assert_eq!(budget.memory_idle_bytes, plain.memory_idle_bytes);
         assert_eq!(
             budget.to_string(),
-            "1000 connections at once on 2 reactors: 3.7 MiB with all of them idle, 83 MiB with all busy, \
-             59 MiB of that for workers"
+            "1000 connections at once on 2 reactors: 3.7 MiB with all of them idle, 88 MiB with all busy, \
+             64 MiB of that for workers"
         );
     }
 

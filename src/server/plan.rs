@@ -15,7 +15,7 @@ use crate::observe::{Tally, WorkerTally};
 use crate::proto::Violation;
 use crate::reactor::{CloseReason, Dispatching, Inbox, Means, Refusal};
 use crate::server::app::App;
-use crate::server::budget::{Budget, jobs_out_max};
+use crate::server::budget::{Budget, jobs_out_max, urgent_reserve};
 use crate::server::launch::Gate;
 use crate::server::start_error::StartError;
 use crate::server::{memory, topology};
@@ -180,6 +180,7 @@ impl<'a> Plan<'a> {
             dispatching: Dispatching {
                 hatch,
                 out_max: self.out_max(),
+                urgent_reserve: urgent_reserve(self.config),
                 depth_max: fixed.queue_depth,
                 queue_ms_max: fixed.queue_ms_max,
                 request_ms_max: fixed.request_ms_max,

@@ -56,6 +56,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "it knows no pread")]
     fn a_part_of_a_file_is_read_to_its_end() {
         let mut source = source(1, 7);
         assert_eq!(source.len(), Some(7));

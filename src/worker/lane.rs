@@ -57,6 +57,15 @@ impl Lane {
         self.urgent.len() + self.ordinary.len()
     }
 
+    /// Jobs of that priority that wait.
+    #[must_use]
+    pub fn len_of(&self, priority: Priority) -> usize {
+        match priority {
+            Priority::High => self.urgent.len(),
+            Priority::Normal => self.ordinary.len(),
+        }
+    }
+
     /// Whether no job waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {

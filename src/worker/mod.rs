@@ -29,6 +29,7 @@ pub use threads::{Staff, Workers, is_stuck};
 
 use crate::base::clock::monotonic_ns;
 use crate::base::crew::Crew;
+use crate::gateway::route::Priority;
 use crate::http::Source;
 use crate::observe::WorkerTally;
 use crate::worker::lane::{Lane, Waits};
@@ -157,6 +158,12 @@ impl Hatch {
         self.lane().len()
     }
 
+    /// Of them, those of that priority.
+    #[must_use]
+    pub fn waiting_of(&self, priority: Priority) -> usize {
+        self.lane().len_of(priority)
+    }
+
     /// How long jobs of this reactor waited.
     #[must_use]
     pub fn waits(&self) -> &Waits {
@@ -186,6 +193,10 @@ fn perform(shop: &Workshop, job: &mut Job, post: &Post, began_ns: u64) -> u64 {
     let waited_ns = began_ns.saturating_sub(job.submitted_ns);
     shop.lanes[job.to.reactor as usize].waits().note(waited_ns);
     post.begin(job, began_ns);
+    if began_ns >= job.deadline.ns() && matches!(job.errand, Errand::Call) {
+        // Overdue, whether its reactor has noticed yet or not.
+        job.ticket.cancel();
+    }
     job.run_away();
     let ended_ns = monotonic_ns();
     post.end(matches!(job.errand, Errand::Unrun), waited_ns, ended_ns - began_ns);
@@ -195,6 +206,7 @@ fn perform(shop: &Workshop, job: &mut Job, post: &Post, began_ns: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::clock::Deadline;
 
     struct NoDesk;
 
@@ -239,5 +251,19 @@ mod tests {
             assert!(shop.take(1, turn).is_some());
             assert!(shop.take(1, turn).is_none());
         }
+    }
+
+    #[test]
+    fn what_is_overdue_when_it_is_taken_is_not_run() {
+        let shop = shop(1);
+        let errand = |deadline| {
+            let mut job = Job::with_size(64);
+            (job.errand, job.deadline) = (Errand::Call, deadline);
+            perform(&shop, &mut job, &Post::default(), 1_000);
+            job.ticket.is_cancelled()
+        };
+        assert!(errand(Deadline::at_ns(1_000)));
+        assert!(!errand(Deadline::at_ns(1_001)));
+        assert!(!errand(Deadline::NEVER));
     }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
-use std::{io, iter};
+use std::{fs, io, iter};
 
 use crate::base::clock::monotonic_ns;
 use crate::base::guarded::guarded;
@@ -142,6 +142,7 @@ fn work(shop: &Workshop, number: u32, home: u32) {
     let mut turn = number as usize;
     // The end of one job is the begin of the next, if that was there already.
     let mut now_ns = None;
+    tally.thread_id.set(u64::from(rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs()));
     tally.manned.set(1);
     loop {
         turn = turn.wrapping_add(1);
@@ -207,6 +208,7 @@ impl Warden {
     fn tell(&mut self, number: usize, job: &AtHand, now_ns: u64) {
         let seconds = (now_ns - job.began_ns) as f64 / 1e9;
         let what = &job.what;
+        let place = place_of(self.shop.posts[number].tally().thread_id.value());
         let remedy = match self.substitute(number) {
             true => "a substitute takes its place",
             false => "there is no substitute left",
@@ -214,7 +216,9 @@ impl Warden {
         self.log.event(
             Level::Error,
             "stuck",
-            format_args!("worker {number} has been in the handler of {what} for {seconds:.1} s; {remedy}"),
+            format_args!(
+                "worker {number} has been in the handler of {what} for {seconds:.1} s{place}; {remedy}"
+            ),
         );
     }
 
@@ -223,6 +227,20 @@ impl Warden {
         let is_there = number < self.posts && start_one(&self.shop, number, home, self.alive.clone()).is_ok();
         self.homes.extend(is_there.then_some(home));
         is_there
+    }
+}
+
+/// Where a thread of this process stands, as far as the kernel tells: a stack would take stopping it.
+fn place_of(thread_id: u64) -> String {
+    let read = |name| fs::read_to_string(format!("/proc/self/task/{thread_id}/{name}")).unwrap_or_default();
+    let stat = read("stat");
+    // Behind the name, which may hold anything.
+    let state = stat.rsplit(") ").next().and_then(|rest| rest.chars().next());
+    match (state, read("wchan").as_str()) {
+        (Some('R'), _) => String::from(", computing"),
+        (Some('S' | 'D'), "" | "0") => String::from(", waiting"),
+        (Some('S' | 'D'), place) => format!(", waiting in {place}"),
+        _ => String::new(),
     }
 }
 

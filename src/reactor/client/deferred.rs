@@ -190,8 +190,11 @@ impl<S: Stream> Client<S> {
         let errand = busy.pending.job.as_mut().map(|job| std::mem::take(&mut job.errand));
         let response = match errand {
             Some(Errand::Answered(response) | Errand::Panicked(response)) => response,
-            // Cancelled, and yet somebody waits: it was not this one who cancelled it.
-            _ => Response::plain(Status::SERVICE_UNAVAILABLE),
+            // Its time was up when it was taken, a moment before that was noticed here.
+            _ => {
+                turn.tally.overdue.add(1);
+                Response::plain(Status::GATEWAY_TIMEOUT)
+            }
         };
         match response.body {
             Body::Reflect => self.reflect(response, busy, turn),
@@ -278,6 +281,7 @@ impl<S: Stream> Client<S> {
             return None;
         }
         if pending.stage != Stage::Away {
+            turn.tally.overdue.add(1);
             self.stream.reset_on_close();
             return Some(Step::Close(CloseReason::Truncated));
         }

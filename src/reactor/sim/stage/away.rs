@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::{GET, Stage, answers, calm_limits, heard, say};
 use crate::config::{Dispatch, Limits};
 use crate::gateway::handler::{BodyPlan, Echo, Place, Plaintext};
-use crate::gateway::route::Terms;
+use crate::gateway::route::{Priority, Terms};
 use crate::gateway::{Exchange, Gateway, IntoResponse};
 use crate::reactor::sim::wire::Wire;
 use crate::reactor::sim::world::{Kind, back, get, post, throw};
@@ -18,7 +18,7 @@ pub(super) const AWAY: Terms = Terms {
     body: None,
     body_bytes_max: None,
     request_ms_max: None,
-    priority: crate::gateway::route::Priority::Normal,
+    priority: Priority::Normal,
 };
 pub(super) const STREAM: Terms = Terms { body: Some(BodyPlan::Stream), ..AWAY };
 
@@ -29,6 +29,8 @@ pub(super) const QUEUE_MS: u32 = 500;
 pub(super) fn gateway(dispatch: Dispatch) -> Gateway {
     let gateway = Gateway::new().with_dispatch(dispatch).with("/", Plaintext).with("/echo", Echo);
     let gateway = get(gateway, "/work", AWAY, |_: &mut Exchange| "worked");
+    let urgent = Terms { priority: Priority::High, ..AWAY };
+    let gateway = get(gateway, "/urgent", urgent, |_: &mut Exchange| "urgent");
     let gateway = get(gateway, "/panics", AWAY, throw);
     let gateway = get(gateway, "/flow", AWAY, |_: &mut Exchange| Kind::Flow.answer(true));
     let gateway = get(gateway, "/sized", AWAY, |_: &mut Exchange| Kind::Sized.answer(false));
@@ -42,6 +44,7 @@ pub(super) fn gateway(dispatch: Dispatch) -> Gateway {
 pub(super) fn dispatching(out_max: u32) -> Dispatching {
     Dispatching {
         out_max,
+        urgent_reserve: 0,
         depth_max: 64,
         queue_ms_max: Some(QUEUE_MS),
         request_ms_max: Some(REQUEST_MS),
@@ -88,6 +91,43 @@ fn an_answer_that_comes_home_after_504_reaches_nobody() {
     stage.turn(0);
     assert!(heard(&wire).ends_with("worked"));
     assert_eq!(stage.floor.out(), 0);
+}
+
+#[test]
+fn ordinary_requests_do_not_keep_urgent_ones_out() {
+    let dispatching = Dispatching { urgent_reserve: 1, depth_max: 2, ..dispatching(3) };
+    let mut stage = Stage::manned(gateway(Dispatch::Auto), calm_limits(), dispatching);
+    let waiting = [stage.connect(WORK), stage.connect(WORK)];
+    stage.turn(0);
+    let refused = stage.connect(WORK);
+    let urgent = stage.connect(b"GET /urgent HTTP/1.1\r\nHost: a\r\n\r\n");
+    stage.turn(0);
+    assert_eq!((statuses(&refused), statuses(&urgent)), (vec![503], vec![]));
+    let first = stage.take();
+    stage.bring(first);
+    stage.turn(0);
+    assert!(heard(&urgent).ends_with("urgent"), "and they are taken first");
+    assert!(waiting.iter().all(|wire| answers(wire) == 0));
+    for _ in 0..2 {
+        let job = stage.take();
+        stage.bring(job);
+    }
+    stage.turn(0);
+    assert_eq!(stage.floor.out(), 0);
+}
+
+/// Nobody had noticed yet that it was overdue.
+#[test]
+fn an_overdue_request_that_a_worker_did_not_begin_is_504() {
+    let mut stage = stage(8);
+    let wire = stage.connect(WORK);
+    stage.turn(0);
+    let mut job = stage.take();
+    job.ticket.cancel();
+    job.run_away();
+    stage.shop.as_ref().unwrap().deliver(job);
+    stage.turn(0);
+    assert_eq!((statuses(&wire), stage.floor.tally.overdue.value()), (vec![504], 1));
 }
 
 #[test]
