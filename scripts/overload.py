@@ -107,7 +107,7 @@ def main():
         measure.build(["myriapod"])
     with measure.scratch() as directory:
         rounds = [one_round(number, directory, options) for number in range(options.rounds)]
-    measure.publish("overload", report(rounds, options), False)
+    measure.publish("overload", report(rounds, options), options.write_readme)
 
 
 def one_round(number, directory, options):
@@ -180,6 +180,7 @@ def parse():
     parser.add_argument("--client-cpu", type=int, default=1)
     parser.add_argument("--myriapod-args", default="", help="further flags of the server")
     parser.add_argument("--no-build", action="store_true")
+    parser.add_argument("--write-readme", action="store_true", help="put the report between its markers of README.md")
     return parser.parse_args()
 
 

@@ -16,7 +16,7 @@ done
 ((stuck == 2)) || fail "$stuck workers are stuck, not 2"
 (($(metric myriapod_workers) == 4)) || fail "no substitutes"
 probe get "$work/admin" /readyz | grep -q degraded || fail "/readyz does not say so"
-told='has been in the handler of GET /work .* for .* s; a substitute takes its place'
+told='has been in the handler of GET /work .* for .* s, waiting in .*; a substitute takes its place'
 grep -q "$told" "$work/stderr" || fail "it is not told"
 probe get "$address" '/work?ms=1' >/dev/null || fail "no substitute serves"
 
