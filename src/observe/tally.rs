@@ -218,7 +218,7 @@ pub struct Tally {
     pub waiting: Gauge,
     /// Answers that came when nobody waited for them any more.
     pub late_answers: Counter,
-    /// Requests answered 504.
+    /// Answers that took too long: 504, or a break where they had begun.
     pub overdue: Counter,
     /// How often a worker had to be woken.
     pub worker_wakes: Counter,
