@@ -80,12 +80,15 @@ impl Connection {
         let mut count = 0;
         while let Ok(Progress::Head) = self.machine.receive(&mut self.input, &mut self.index, &self.limits) {
             let request = Request::new(&self.index, self.input.unread());
-            let Decision::Answer(response) =
-                self.gateway.decide(&mut Exchange::new(request, &mut self.notes))
-            else {
-                panic!("not answered at the head");
+            match self.gateway.decide(&mut Exchange::new(request, &mut self.notes)) {
+                Decision::Fixed(answer) => {
+                    self.machine.respond_fixed(answer, true, &mut self.stamp, &mut self.output)
+                }
+                Decision::Answer(response) => {
+                    self.machine.respond(response, true, &mut self.stamp, &mut self.output)
+                }
+                _ => panic!("not answered at the head"),
             };
-            self.machine.respond(response, true, &mut self.stamp, &mut self.output);
             self.input.consume(usize::from(self.index.head_len));
             count += 1;
         }

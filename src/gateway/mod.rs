@@ -29,7 +29,7 @@ use crate::gateway::handler::files::Files;
 use crate::gateway::handler::{BodyPlan, Handler, Place};
 use crate::gateway::middleware::{Chain, Middleware};
 use crate::gateway::route::{Route, Router, Terms};
-use crate::http::{Body, Fields, Method, MethodSet, Request, Response, Status};
+use crate::http::{Body, Fields, FixedAnswer, Method, MethodSet, Request, Response, Status};
 
 /// What one kind of listener serves: files first, then endpoints, then 404.
 #[derive(Default)]
@@ -50,6 +50,8 @@ struct Resource {
 
 /// What becomes of a request whose head was read.
 pub enum Decision<'g> {
+    /// It has the answer that everybody has.
+    Fixed(FixedAnswer),
     /// It is answered.
     Answer(Response),
     /// It is answered 500, because its handler panicked; nobody else's is touched.
@@ -159,6 +161,7 @@ impl Gateway {
     #[inline]
     pub fn answer(&self, request: Request<'_>) -> Option<Response> {
         match self.decide(&mut Exchange::new(request, &mut Notes::default())) {
+            Decision::Fixed(answer) => Some(answer.into()),
             Decision::Answer(response) => Some(response),
             Decision::Panicked(_) | Decision::Defer(_) => None,
         }
@@ -179,13 +182,13 @@ impl Gateway {
             Some(response) => Decision::Answer(response),
             None => self.choose(exchange),
         };
-        match decision {
-            Decision::Answer(mut response) => {
-                self.chain.leave(exchange.notes(), &mut response);
-                Decision::Answer(response)
-            }
-            decision => decision,
-        }
+        let mut response = match decision {
+            Decision::Fixed(answer) => answer.into(),
+            Decision::Answer(response) => response,
+            decision => return decision,
+        };
+        self.chain.leave(exchange.notes(), &mut response);
+        Decision::Answer(response)
     }
 
     // A call of its own costs a request 2 % of what it takes besides the kernel's part.
@@ -255,7 +258,10 @@ impl Resource {
         if !route.is_immediate(exchange.framing()) {
             return Decision::Defer(route);
         }
-        Decision::Answer(route.handler().handle(exchange))
+        match route.fixed() {
+            Some(answer) => Decision::Fixed(answer),
+            None => Decision::Answer(route.handler().handle(exchange)),
+        }
     }
 
     /// HEAD is answered as GET, unless it has a route of its own.
@@ -309,6 +315,7 @@ mod tests {
 
     fn answer(gateway: &Gateway, method: Method, path: &str) -> Response {
         decision(gateway, method, path, |decision, _| match decision {
+            Decision::Fixed(answer) => answer.into(),
             Decision::Answer(response) | Decision::Panicked(response) => response,
             Decision::Defer(_) => panic!("{path} is deferred"),
         })

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::base::short::Ends;
 use crate::gateway::handler::{BodyPlan, Handler, Place};
 use crate::gateway::notes::State;
-use crate::http::Framing;
+use crate::http::{FixedAnswer, Framing};
 
 /// See the module.
 pub struct Router<T> {
@@ -193,6 +193,7 @@ pub struct Route {
     terms: Terms,
     place: Place,
     body: BodyPlan,
+    fixed: Option<FixedAnswer>,
 }
 
 impl Route {
@@ -213,7 +214,8 @@ impl Route {
             BodyPlan::Stream if place == Place::Reactor => BodyPlan::Collect,
             body => body,
         };
-        Route { handler, pattern: pattern.into(), names, state, terms, place, body }
+        let fixed = handler.fixed();
+        Route { handler, pattern: pattern.into(), names, state, terms, place, body, fixed }
     }
 
     /// Its handler.
@@ -250,6 +252,12 @@ impl Route {
     #[must_use]
     pub fn body(&self) -> BodyPlan {
         self.body
+    }
+
+    /// Its answer, if that is always the same.
+    #[inline]
+    pub(super) fn fixed(&self) -> Option<FixedAnswer> {
+        self.fixed
     }
 
     /// The server's shared state.

@@ -14,5 +14,5 @@ pub use method::{Method, MethodSet};
 pub use request::{
     FIELDS_MAX, FieldSpan, Framing, HEAD_BYTES_MAX, HeadIndex, KnownHost, Request, Span, Version,
 };
-pub use response::{Body, BodySource, Fields, Piece, Response, Source};
+pub use response::{Body, BodySource, Fields, FixedAnswer, Piece, Response, Source};
 pub use status::Status;

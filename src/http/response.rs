@@ -219,6 +219,21 @@ fn without(lines: &[u8], name: &str) -> Option<Vec<u8>> {
     }
 }
 
+/// An answer of 200 that is written in the source, whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FixedAnswer {
+    /// Its field lines, each with its line end.
+    pub fields: &'static str,
+    /// Its body.
+    pub body: &'static [u8],
+}
+
+impl From<FixedAnswer> for Response {
+    fn from(answer: FixedAnswer) -> Response {
+        Response::fixed(Status::OK, answer.fields, answer.body)
+    }
+}
+
 impl Response {
     /// An answer whose fields and body are written in the source; costs no allocation.
     #[must_use]

@@ -2,7 +2,11 @@
 
 use crate::gateway::exchange::Exchange;
 use crate::gateway::handler::{BodyPlan, Handler};
-use crate::http::{Body, Fields, Method, MethodSet, Response, Status};
+use crate::http::{Body, Fields, FixedAnswer, Method, MethodSet, Response, Status};
+
+const PLAINTEXT: FixedAnswer = FixedAnswer { fields: "Content-Type: text/plain\r\n", body: b"Hello, World!" };
+const JSON: FixedAnswer =
+    FixedAnswer { fields: "Content-Type: application/json\r\n", body: br#"{"message":"Hello, World!"}"# };
 
 /// `Hello, World!` as text: what benchmarks ask for.
 pub struct Plaintext;
@@ -12,9 +16,12 @@ impl Handler for Plaintext {
         BodyPlan::Ignore
     }
 
-    #[inline]
+    fn fixed(&self) -> Option<FixedAnswer> {
+        Some(PLAINTEXT)
+    }
+
     fn handle(&self, _: &mut Exchange<'_>) -> Response {
-        Response::fixed(Status::OK, "Content-Type: text/plain\r\n", b"Hello, World!")
+        PLAINTEXT.into()
     }
 }
 
@@ -26,8 +33,12 @@ impl Handler for Json {
         BodyPlan::Ignore
     }
 
+    fn fixed(&self) -> Option<FixedAnswer> {
+        Some(JSON)
+    }
+
     fn handle(&self, _: &mut Exchange<'_>) -> Response {
-        Response::fixed(Status::OK, "Content-Type: application/json\r\n", br#"{"message":"Hello, World!"}"#)
+        JSON.into()
     }
 }
 

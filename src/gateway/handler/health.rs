@@ -5,9 +5,11 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use crate::gateway::exchange::Exchange;
 use crate::gateway::handler::{BodyPlan, Handler};
-use crate::http::{Response, Status};
+use crate::http::{FixedAnswer, Response, Status};
 
 const FIELDS: &str = "Content-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n";
+
+const ALIVE: FixedAnswer = FixedAnswer { fields: FIELDS, body: b"ok\n" };
 
 /// What the process is about to do, shared by all reactors.
 #[derive(Debug, Default)]
@@ -43,8 +45,12 @@ impl Handler for Alive {
         BodyPlan::Ignore
     }
 
+    fn fixed(&self) -> Option<FixedAnswer> {
+        Some(ALIVE)
+    }
+
     fn handle(&self, _: &mut Exchange<'_>) -> Response {
-        Response::fixed(Status::OK, FIELDS, b"ok\n")
+        ALIVE.into()
     }
 }
 

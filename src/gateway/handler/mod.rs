@@ -18,7 +18,7 @@ pub use welcome::Welcome;
 use crate::gateway::answer::IntoResponse;
 use crate::gateway::exchange::Exchange;
 use crate::gateway::route::Terms;
-use crate::http::{MethodSet, Response};
+use crate::http::{FixedAnswer, MethodSet, Response};
 
 /// Makes an answer.
 ///
@@ -66,6 +66,12 @@ pub trait Handler: Send + Sync + 'static {
     /// [`body`](Handler::body).
     fn terms(&self) -> Terms {
         Terms::default()
+    }
+
+    /// An answer that is always the same, for probes and the like: on a reactor it is given without asking
+    /// [`handle`](Handler::handle), which elsewhere has to give the same.
+    fn fixed(&self) -> Option<FixedAnswer> {
+        None
     }
 
     /// The answer. For HEAD it is the same as for GET: the protocol leaves the body out.

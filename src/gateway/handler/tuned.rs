@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::gateway::exchange::Exchange;
 use crate::gateway::handler::{BodyPlan, Handler, Place};
 use crate::gateway::route::{Priority, Terms};
-use crate::http::{MethodSet, Response};
+use crate::http::{FixedAnswer, MethodSet, Response};
 
 /// Says how a handler is called; every [`Handler`] can be told. What is said last wins.
 ///
@@ -96,6 +96,10 @@ impl<H: Handler> Handler for Tuned<H> {
 
     fn terms(&self) -> Terms {
         self.terms.over(self.handler.terms())
+    }
+
+    fn fixed(&self) -> Option<FixedAnswer> {
+        self.handler.fixed()
     }
 
     fn handle(&self, exchange: &mut Exchange<'_>) -> Response {

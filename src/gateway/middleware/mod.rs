@@ -221,6 +221,7 @@ mod tests {
             notes.clear();
             Head::get("/a", fields).read(|request| {
                 match gateway.decide(&mut Exchange::new(request, &mut notes)) {
+                    Decision::Fixed(answer) => answer.into(),
                     Decision::Answer(response) => response,
                     _ => panic!("answered at its head"),
                 }

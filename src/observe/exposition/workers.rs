@@ -17,9 +17,11 @@ impl Page<'_> {
             "reason",
             |tally| &tally.refusals,
         );
-        self.sum("myriapod_requests_overdue", "Answers that took too long: 504, or a break where they had begun.", |tally| {
-            tally.overdue.value()
-        });
+        self.sum(
+            "myriapod_requests_overdue",
+            "Answers that took too long: 504, or a break where they had begun.",
+            |tally| tally.overdue.value(),
+        );
         self.sum("myriapod_answers_late", "Answers that came when nobody waited for them.", |tally| {
             tally.late_answers.value()
         });

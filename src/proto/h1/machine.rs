@@ -8,7 +8,7 @@
 use crate::base::buffer::ReadBuffer;
 use crate::base::write_queue::WriteQueue;
 use crate::config::Limits;
-use crate::http::{Body, Fields, Framing, HeadIndex, Method, Response, Status, Version};
+use crate::http::{Body, Fields, FixedAnswer, Framing, HeadIndex, Method, Response, Status, Version};
 use crate::proto::h1::body::{BodyDecoder, Piece};
 use crate::proto::h1::encode::{self, Connection, Delimiter, Stamp};
 use crate::proto::h1::head::{self, HeadScan};
@@ -141,6 +141,25 @@ impl Machine {
             return body.len() as u64;
         }
         self.respond_in_full(response, keep, stamp, out)
+    }
+
+    /// [`respond`](Machine::respond) with what is the same for everybody.
+    #[inline]
+    pub fn respond_fixed(
+        &mut self,
+        answer: FixedAnswer,
+        keep: bool,
+        stamp: &mut Stamp,
+        out: &mut WriteQueue,
+    ) -> u64 {
+        self.settle_persistence(keep);
+        self.leave_body();
+        if !self.is_plain_exchange() || answer.body.len() > WriteQueue::COPIED_MAX {
+            return self.respond_in_full(answer.into(), keep, stamp, out);
+        }
+        self.send = Send::Done;
+        out.copy(stamp.prepared(answer.fields, answer.body));
+        answer.body.len() as u64
     }
 
     /// Any answer, line by line. Apart from [`respond`](Machine::respond), so that what every benchmark

@@ -5,7 +5,7 @@ use super::deferred::Stand;
 use super::transfer::{Filled, Flushed};
 use super::{Client, Life, Rest};
 use crate::gateway::{Decision, Exchange};
-use crate::http::{Body, Framing, Method, Request, Response};
+use crate::http::{Body, Framing, Method, Request, Response, Status};
 use crate::observe::Tally;
 use crate::observe::log::{Level, Log};
 use crate::proto::{Progress, Violation};
@@ -126,38 +126,42 @@ impl<S: Stream> Client<S> {
         }
         let mut exchange = Exchange::new(request, turn.notes);
         let decision = turn.gateways[usize::from(self.site)].decide(&mut exchange);
-        let response = match decision {
-            Decision::Answer(response) => response,
-            Decision::Panicked(response) => {
-                let (slot, generation) = turn.here;
-                let number = busy.machine.number();
-                let to = ReplyTo { reactor: turn.dispatch.reactor(), slot, generation, number };
-                let id = RequestName { given: exchange.notes().request_id(), to };
-                tell_of_panic(&request, id, "answered 500", turn.tally, turn.log);
-                response
+        let keep = !turn.draining && busy.machine.number() + 1 < turn.limits.requests_max;
+        let head_len = usize::from(turn.index.head_len);
+        if matches!(decision, Decision::Panicked(_)) {
+            let (slot, generation) = turn.here;
+            let number = busy.machine.number();
+            let to = ReplyTo { reactor: turn.dispatch.reactor(), slot, generation, number };
+            let id = RequestName { given: exchange.notes().request_id(), to };
+            tell_of_panic(&request, id, "answered 500", turn.tally, turn.log);
+        }
+        let sent = match decision {
+            Decision::Fixed(answer) => {
+                let body_bytes = busy.machine.respond_fixed(answer, keep, turn.stamp, &mut busy.output);
+                Sent { status: Status::OK, body_bytes }
             }
             Decision::Defer(route) => {
                 let params = exchange.params();
                 return self.defer(route, params, busy, turn);
             }
-        };
-        let keep = !turn.draining && busy.machine.number() + 1 < turn.limits.requests_max;
-        let head_len = usize::from(turn.index.head_len);
-
-        if matches!(response.body, Body::Source(_)) {
-            return self.answer_with_source(response, busy, turn);
-        } else if matches!(response.body, Body::Reflect) && request.framing() != Framing::None {
-            busy.reflection.open(response, &request, keep, &self.stream, turn);
-            busy.machine.ask_for_body(&mut busy.output);
-        } else {
-            let status = response.status;
-            let body_bytes = busy.machine.respond(response, keep, turn.stamp, &mut busy.output);
-            turn.tally.answers.add(request.method() as usize, status.code(), 1);
-            busy.answered += 1;
-            if let Some(access) = &mut turn.access {
-                let sent = Sent { status, body_bytes };
-                access.write(&request, turn.notes, sent, &self.stream, turn.clock, turn.stamp);
+            Decision::Answer(response) | Decision::Panicked(response) => {
+                if matches!(response.body, Body::Source(_)) {
+                    return self.answer_with_source(response, busy, turn);
+                }
+                if matches!(response.body, Body::Reflect) && request.framing() != Framing::None {
+                    busy.reflection.open(response, &request, keep, &self.stream, turn);
+                    busy.machine.ask_for_body(&mut busy.output);
+                    return busy.input.consume(head_len);
+                }
+                let status = response.status;
+                let body_bytes = busy.machine.respond(response, keep, turn.stamp, &mut busy.output);
+                Sent { status, body_bytes }
             }
+        };
+        turn.tally.answers.add(request.method() as usize, sent.status.code(), 1);
+        busy.answered += 1;
+        if let Some(access) = &mut turn.access {
+            access.write(&request, turn.notes, sent, &self.stream, turn.clock, turn.stamp);
         }
         busy.input.consume(head_len);
     }
