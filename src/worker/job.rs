@@ -77,6 +77,8 @@ pub struct Job {
     pub deadline: Deadline,
     /// When it was handed to the queue, in nanoseconds of the machine's clock.
     pub submitted_ns: u64,
+    /// When a worker was done with it, in nanoseconds of the machine's clock.
+    pub ended_ns: u64,
     /// What is to be done, or what was done.
     pub errand: Errand,
 }
@@ -122,6 +124,7 @@ impl Job {
             ticket: Arc::default(),
             deadline: Deadline::NEVER,
             submitted_ns: 0,
+            ended_ns: 0,
             errand: Errand::None,
         }
     }
@@ -136,6 +139,12 @@ impl Job {
     #[must_use]
     pub fn id(&self) -> RequestName<'_> {
         RequestName { given: self.notes.request_id(), to: self.to }
+    }
+
+    /// Whether a worker was done with it only when its answer was overdue.
+    #[must_use]
+    pub fn is_late(&self) -> bool {
+        self.ended_ns >= self.deadline.ns()
     }
 
     /// Which jobs are taken first.
@@ -221,6 +230,8 @@ impl Job {
         self.stream = None;
         self.route = None;
         self.notes.clear();
+        self.deadline = Deadline::NEVER;
+        self.ended_ns = 0;
         self.errand = Errand::None;
         // Somebody else may still hold it: a thread of the handler's, that wants to know whether it is
         // wanted.

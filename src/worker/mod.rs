@@ -199,6 +199,7 @@ fn perform(shop: &Workshop, job: &mut Job, post: &Post, began_ns: u64) -> u64 {
     }
     job.run_away();
     let ended_ns = monotonic_ns();
+    job.ended_ns = ended_ns;
     post.end(matches!(job.errand, Errand::Unrun), waited_ns, ended_ns - began_ns);
     ended_ns
 }

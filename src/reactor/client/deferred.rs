@@ -187,11 +187,14 @@ impl<S: Stream> Client<S> {
     }
 
     fn take_answer(&mut self, busy: &mut Busy, turn: &mut Turn<'_>) -> Stand {
-        let errand = busy.pending.job.as_mut().map(|job| std::mem::take(&mut job.errand));
-        let response = match errand {
-            Some(Errand::Answered(response) | Errand::Panicked(response)) => response,
-            // Its time was up when it was taken, a moment before that was noticed here.
-            _ => {
+        let Some(job) = &mut busy.pending.job else { return Stand::Broken };
+        let response = match std::mem::take(&mut job.errand) {
+            Errand::Answered(response) if !job.is_late() => response,
+            Errand::Panicked(response) => response,
+            // Its time was up when it was taken or when it was done, before that was noticed here.
+            overdue => {
+                // A body goes with the job to where it is dropped.
+                job.errand = overdue;
                 turn.tally.overdue.add(1);
                 Response::plain(Status::GATEWAY_TIMEOUT)
             }

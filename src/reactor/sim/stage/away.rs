@@ -130,6 +130,23 @@ fn an_overdue_request_that_a_worker_did_not_begin_is_504() {
     assert_eq!((statuses(&wire), stage.floor.tally.overdue.value()), (vec![504], 1));
 }
 
+/// Whoever came first, the reactor's look at the time or the handler that gave up, it was 504 or not.
+#[test]
+fn an_answer_that_was_done_too_late_is_504_whoever_notices_first() {
+    let mut stage = stage(8);
+    for (late_ns, status) in [(0, 504), (1, 200)] {
+        let wire = stage.connect(WORK);
+        stage.turn(0);
+        let mut job = stage.take();
+        job.run_away();
+        job.ended_ns = job.deadline.ns() - late_ns;
+        stage.shop.as_ref().unwrap().deliver(job);
+        stage.turn(0);
+        assert_eq!(statuses(&wire), [status]);
+    }
+    assert_eq!((stage.floor.tally.overdue.value(), stage.floor.out()), (1, 0));
+}
+
 #[test]
 fn a_client_that_resets_while_its_request_is_away() {
     let mut stage = stage(8);
