@@ -16,7 +16,7 @@ pub struct Report {
     pub target: String,
     /// The command line, so that whoever reads the report can repeat it.
     pub command: String,
-    /// When it began, `2026-11-21 16:02 UTC`.
+    /// When it began, `Sat, 21 Nov 2026 16:02:13 GMT`.
     pub began: String,
     pub machine: Machine,
     /// What was true of every answer that counted: `status 200, 13 bytes, same body`.

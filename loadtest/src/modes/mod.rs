@@ -1,0 +1,3 @@
+//! What can be done to a server, a mode a file.
+
+pub mod closed;
