@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::modes::closed::Closed;
+use crate::modes::hold::Hold;
 use crate::preflight::Check;
 use crate::progress::Progress;
 use crate::report::Report;
@@ -28,6 +29,8 @@ pub struct Cli {
 pub enum Mode {
     /// Closed loop, as wrk: each connection asks again when answered; for peak throughput
     Closed(Closed),
+    /// Many idle connections: memory and CPU time of each, and a probe beside them
+    Hold(Hold),
 }
 
 impl Mode {
@@ -38,6 +41,7 @@ impl Mode {
     pub fn run(&self, progress: &mut Progress) -> Result<Report, String> {
         match self {
             Mode::Closed(closed) => closed.run(progress),
+            Mode::Hold(hold) => hold.run(progress),
         }
     }
 
@@ -45,6 +49,7 @@ impl Mode {
     pub fn output(&self) -> &Output {
         match self {
             Mode::Closed(closed) => &closed.output,
+            Mode::Hold(hold) => &hold.output,
         }
     }
 }
