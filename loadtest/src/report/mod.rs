@@ -7,6 +7,9 @@ pub mod expect;
 #[cfg(test)]
 mod samples;
 pub mod slope;
+mod table;
+mod tables;
+pub mod text;
 pub mod units;
 
 use std::collections::BTreeMap;
