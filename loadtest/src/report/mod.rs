@@ -4,6 +4,7 @@
 //! Nothing here measures or draws.
 
 pub mod expect;
+pub mod json;
 #[cfg(test)]
 mod samples;
 pub mod slope;

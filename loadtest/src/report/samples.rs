@@ -278,3 +278,17 @@ pub fn compare() -> Report {
     };
     Report { comparison: Some(comparison), ..report("compare", "--blocks 12 -- ./a -- nginx -c x.conf") }
 }
+
+/// Writes what is made of every sample to a folder, to be looked at: `REPORT_SAMPLES=/tmp/samples cargo test
+/// -p myriapod-load samples`.
+#[test]
+fn samples_are_written_where_somebody_wants_to_look_at_them() {
+    let Some(folder) = std::env::var_os("REPORT_SAMPLES").map(std::path::PathBuf::from) else { return };
+    std::fs::create_dir_all(&folder).unwrap();
+    for (name, report) in all() {
+        let mut text = Vec::new();
+        super::text::tell(&report, &mut text).unwrap();
+        std::fs::write(folder.join(format!("{name}.txt")), text).unwrap();
+        std::fs::write(folder.join(format!("{name}.json")), super::json::text(&report)).unwrap();
+    }
+}
