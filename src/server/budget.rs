@@ -42,7 +42,7 @@ const FILES_PART: u64 = 8;
 pub(super) const IDLE_MEMORY_PART: u64 = 2;
 /// A connection's index has 30 bits in an event's token.
 const CONNECTIONS_PER_REACTOR_MAX: u64 = (1 << 30) - 1;
-const REACTORS_MAX: u32 = 1024;
+pub(super) const REACTORS_MAX: u32 = 1024;
 
 /// Who has a table of descriptors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
