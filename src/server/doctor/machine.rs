@@ -1,7 +1,7 @@
 //! What the doctor looks at, as plain values; any host can be made up of them.
 //!
 //! What could not be read is `None`, and no verdict rests on it.
-//! Where the values come from is [`read`](super::read)'s business.
+//! Where the values come from is `read`'s business.
 
 use crate::server::host::{Host, Room};
 
