@@ -7,10 +7,10 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::modes::closed::Closed;
-use crate::modes::hold::Hold;
+use crate::modes::hold::{self, Hold};
 use crate::preflight::Check;
 use crate::progress::Progress;
-use crate::report::Report;
+use crate::report::{Known, Report, Unit};
 use crate::units;
 
 /// Drives HTTP/1.1 servers and measures them honestly.
@@ -43,6 +43,15 @@ impl Mode {
             Mode::Closed(closed) => closed.run(progress),
             Mode::Hold(hold) => hold.run(progress),
         }
+    }
+
+    /// Single figures that its report has, for expectations.
+    pub fn facts(&self) -> Vec<(&'static str, Unit)> {
+        let known: &[Known] = match self {
+            Mode::Closed(_) => &[],
+            Mode::Hold(_) => &hold::FACTS,
+        };
+        known.iter().map(|known| (known.name, known.unit)).collect()
     }
 
     /// How what was found is told.
