@@ -129,6 +129,14 @@ fn either_version_of_control_groups_bounds_memory() {
 #[test]
 fn garbled_files_decide_nothing() {
     let host = host();
+    for garbage in
+        [&b"18446744073709551615\n"[..], b"1-18446744073709551615 18446744073709551615 18446744073709551615"]
+    {
+        for (name, _) in FILES {
+            host.write(name, garbage);
+        }
+        assert!(doctor(&["--host", host.text()]).stderr.is_empty());
+    }
     for (name, _) in FILES {
         host.write(name, b"\xff\x00 1 many -3 99999999999999999999999999\n");
     }
