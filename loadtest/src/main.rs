@@ -15,6 +15,7 @@ mod chunks;
 mod cli;
 mod conduct;
 mod faults;
+mod idle;
 mod latency;
 mod lot;
 mod machine;
@@ -27,6 +28,8 @@ mod run;
 mod schedule;
 mod session;
 mod socket;
+#[cfg(test)]
+mod stub;
 mod table;
 mod tally;
 mod target;
