@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::modes::closed::Closed;
 use crate::modes::hold::{self, Hold};
+use crate::modes::open::Open;
 use crate::preflight::Check;
 use crate::progress::Progress;
 use crate::report::{Known, Report, Unit};
@@ -31,6 +32,8 @@ pub enum Mode {
     Closed(Closed),
     /// Many idle connections: memory and CPU time of each, and a probe beside them
     Hold(Hold),
+    /// Open loop: requests are due by a schedule, and latency counts from then; for honest latency
+    Open(Open),
 }
 
 impl Mode {
@@ -42,13 +45,14 @@ impl Mode {
         match self {
             Mode::Closed(closed) => closed.run(progress),
             Mode::Hold(hold) => hold.run(progress),
+            Mode::Open(open) => open.run(progress),
         }
     }
 
     /// Single figures that its report has, for expectations.
     pub fn facts(&self) -> Vec<(&'static str, Unit)> {
         let known: &[Known] = match self {
-            Mode::Closed(_) => &[],
+            Mode::Closed(_) | Mode::Open(_) => &[],
             Mode::Hold(_) => &hold::FACTS,
         };
         known.iter().map(|known| (known.name, known.unit)).collect()
@@ -59,6 +63,7 @@ impl Mode {
         match self {
             Mode::Closed(closed) => &closed.output,
             Mode::Hold(hold) => &hold.output,
+            Mode::Open(open) => &open.output,
         }
     }
 }

@@ -15,6 +15,7 @@ mod chunks;
 mod cli;
 mod conduct;
 mod faults;
+mod idle;
 mod latency;
 mod lot;
 mod machine;
@@ -28,6 +29,8 @@ mod schedule;
 mod scrape;
 mod session;
 mod socket;
+#[cfg(test)]
+mod stub;
 mod table;
 mod tally;
 mod target;

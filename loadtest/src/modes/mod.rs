@@ -2,3 +2,4 @@
 
 pub mod closed;
 pub mod hold;
+pub mod open;

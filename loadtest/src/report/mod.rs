@@ -105,10 +105,11 @@ pub struct Load {
     pub seconds: f64,
     /// Requests per second that were asked for; none for a closed loop.
     pub rate_wanted: Option<f64>,
-    /// Answers per second that came, right ones only.
+    /// Answers per second that came within the span, right ones only.
     pub rate: f64,
     pub requests: u64,
-    /// Right answers.
+    /// Right answers. In an open loop all requests that were due within the span have an outcome, here or in
+    /// `errors`, also when it came after the span; so there may be more of them than the rate says.
     pub answers: u64,
     pub bytes_received: u64,
     /// By kind (see `faults.rs`), kinds that did not occur left out.
@@ -121,6 +122,8 @@ pub struct Load {
     pub timeline: Vec<Moment>,
     /// CPU seconds of the server in this span, where its process is known.
     pub server_cpu_seconds: Option<f64>,
+    /// Share of a CPU that the generator's busiest thread took: near 1, the generator was the limit.
+    pub busiest_thread: f64,
 }
 
 /// One second (or what is left of it) of a load.

@@ -4,14 +4,15 @@
 use std::time::{Duration, Instant};
 
 use crate::cli::Size;
-use crate::conduct::load_of;
-use crate::modes::closed;
+use crate::conduct::{Plan, load_of};
 use crate::modes::hold::crew::{Crew, add_up};
 use crate::modes::hold::{FACTS, Hold};
+use crate::modes::open;
 use crate::process::Process;
 use crate::progress::Progress;
 use crate::report::{Load, Report, Scraped, Step};
 use crate::run::{Ready, explain};
+use crate::schedule::{Arrivals, Pace};
 use crate::{machine, scrape};
 
 /// How long nothing may move before opening, sweeping or closing is given up.
@@ -148,9 +149,11 @@ impl<'a, 'scope> Stages<'a, 'scope> {
         };
         let name = format!("probe beside {connections}");
         let rate = self.hold.probe_rate as f64;
-        let plan = self.ready.plan(&name, &self.hold.aim, &size);
-        let manner = closed::Manner { connections: size.connections, depth: 1, rate_max: Some(rate) };
-        let load = explain(plan.run(self.progress, |duty| closed::drive(duty, manner)))?;
+        let plan = Plan { rate_wanted: Some(rate), ..self.ready.plan(&name, &self.hold.aim, &size) };
+        let pace = Pace { rate, arrivals: Arrivals::Constant, seed: 0, threads: 1 };
+        let timeout_ns = self.hold.aim.timeout.as_nanos() as u64;
+        let manner = open::Manner { connections: size.connections, pace, timeout_ns };
+        let load = explain(plan.run(self.progress, |duty| open::drive(duty, manner)))?;
         self.report.loads.push(load);
         Ok(self.report.loads.len() - 1)
     }
