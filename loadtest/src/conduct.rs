@@ -1,0 +1,252 @@
+//! Runs one load: threads with their own tables and connections, one measured span, everything added up.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Arc, Barrier};
+use std::time::{Duration, Instant};
+
+use mio::Poll;
+
+use crate::addresses::Sources;
+use crate::faults::Fault;
+use crate::lot::{Lot, Setup};
+use crate::process::Process;
+use crate::progress::Progress;
+use crate::report::{Load, Moment};
+use crate::table;
+use crate::tally::{Beat, Post, Tally};
+use crate::target::Target;
+
+/// One load to be run.
+pub struct Plan<'a> {
+    pub name: String,
+    pub target: Arc<Target>,
+    pub threads: u32,
+    pub sources: Origin,
+    pub timeout: Duration,
+    pub warm_up: Duration,
+    pub measured: Duration,
+    pub rate_wanted: Option<f64>,
+    /// Whose CPU time is read, if it is known.
+    pub server: Option<&'a Process>,
+}
+
+/// Where connections come from.
+#[derive(Clone, Debug)]
+pub enum Origin {
+    /// As the kernel likes.
+    Any,
+    /// All of loopback, shared out.
+    Loopback,
+    /// These, used by every thread in turn.
+    Given(Vec<std::net::IpAddr>),
+}
+
+/// What one thread drives.
+pub struct Duty {
+    pub number: u32,
+    pub lot: Lot,
+    gate: Arc<Gate>,
+    sender: mpsc::Sender<Beat>,
+    span: (Duration, Duration),
+}
+
+/// Where threads wait for each other when they are connected.
+struct Gate {
+    barrier: Barrier,
+    go_ns: AtomicU64,
+}
+
+impl Origin {
+    /// The addresses of one thread.
+    pub fn of_thread(&self, number: u32) -> Sources {
+        match self {
+            Origin::Any => Sources::any(),
+            Origin::Loopback => Sources::loopback(number),
+            Origin::Given(all) => Sources::of(all.clone()),
+        }
+    }
+}
+
+impl Duty {
+    /// Waits for the others; the time when all begin, and where to count from then on.
+    pub fn begin(&mut self) -> (u64, Post) {
+        self.gate.barrier.wait();
+        // The conductor sets the time between the two.
+        self.gate.barrier.wait();
+        let go_ns = self.gate.go_ns.load(Ordering::Relaxed);
+        let from_ns = go_ns + self.span.0.as_nanos() as u64;
+        (go_ns, Post::new(self.sender.clone(), from_ns, from_ns + self.span.1.as_nanos() as u64))
+    }
+}
+
+impl Plan<'_> {
+    /// Runs it to the end.
+    ///
+    /// # Errors
+    /// When a thread cannot begin or its poll fails.
+    pub fn run(
+        &self,
+        progress: &mut Progress,
+        drive: impl Fn(Duty) -> io::Result<()> + Sync,
+    ) -> io::Result<Load> {
+        let epoch = Instant::now();
+        let gate =
+            Arc::new(Gate { barrier: Barrier::new(self.threads as usize + 1), go_ns: AtomicU64::new(0) });
+        let (sender, beats) = mpsc::channel();
+        std::thread::scope(|scope| {
+            let mut threads = Vec::new();
+            for number in 0..self.threads {
+                let setup = self.setup(number, epoch)?;
+                let (gate, sender, drive) = (Arc::clone(&gate), sender.clone(), &drive);
+                let span = (self.warm_up, self.measured);
+                threads.push(scope.spawn(move || {
+                    let lot = own_table().and_then(|()| Lot::new(setup));
+                    match lot {
+                        Ok(lot) => drive(Duty { number, lot, gate, sender, span }),
+                        Err(error) => {
+                            gate.barrier.wait();
+                            gate.barrier.wait();
+                            Err(error)
+                        }
+                    }
+                }));
+            }
+            drop(sender);
+            gate.barrier.wait();
+            gate.go_ns.store(epoch.elapsed().as_nanos() as u64, Ordering::Relaxed);
+            let begins = Instant::now() + self.warm_up;
+            gate.barrier.wait();
+            let load = self.add_up(&beats, begins, progress);
+            for thread in threads {
+                thread.join().map_err(|_| io::Error::other("a load thread panicked"))??;
+            }
+            Ok(load)
+        })
+    }
+
+    fn setup(&self, number: u32, epoch: Instant) -> io::Result<Setup> {
+        Ok(Setup {
+            poll: Poll::new()?,
+            target: Arc::clone(&self.target),
+            sources: self.sources.of_thread(number),
+            epoch,
+            timeout: self.timeout,
+        })
+    }
+
+    /// Adds up what the threads hand over, until the last of them has ended.
+    fn add_up(&self, beats: &Receiver<Beat>, begins: Instant, progress: &mut Progress) -> Load {
+        let mut sum = Sum::new(self);
+        let ends = begins + self.measured;
+        let (mut cpu_before, mut cpu_after) = (None, None);
+        loop {
+            let now = Instant::now();
+            if now >= begins && cpu_before.is_none() {
+                cpu_before = Some(self.server.and_then(Process::cpu_seconds));
+            }
+            if now >= ends && cpu_after.is_none() {
+                cpu_after = Some(self.server.and_then(Process::cpu_seconds));
+            }
+            let until = if now < begins { begins } else { ends };
+            // A little late is as good, and spares a spin at the very end.
+            let wait = until.saturating_duration_since(now).max(Duration::from_millis(1));
+            match beats.recv_timeout(wait) {
+                Ok(beat) => sum.take(beat, progress),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        let server_cpu_seconds = cpu_before.flatten().zip(cpu_after.flatten()).map(|(from, to)| to - from);
+        Load { server_cpu_seconds, ..sum.load() }
+    }
+}
+
+/// Falls back to the common table in silence: only the limit on descriptors is lower then, and whoever needs
+/// more than it gives is told.
+fn own_table() -> io::Result<()> {
+    let _ = table::make_private();
+    Ok(())
+}
+
+/// Everything that was handed over so far.
+struct Sum<'a> {
+    plan: &'a Plan<'a>,
+    total: Tally,
+    /// Seconds that not all threads have handed over.
+    open: BTreeMap<u32, (u32, Tally)>,
+    timeline: Vec<Moment>,
+}
+
+impl<'a> Sum<'a> {
+    fn new(plan: &'a Plan<'a>) -> Sum<'a> {
+        Sum { plan, total: Tally::default(), open: BTreeMap::new(), timeline: Vec::new() }
+    }
+
+    fn take(&mut self, beat: Beat, progress: &mut Progress) {
+        self.total.merge(&beat.tally);
+        let (count, tally) = self.open.entry(beat.second).or_default();
+        *count += 1;
+        tally.merge(&beat.tally);
+        if *count == self.plan.threads {
+            let (_, tally) = self.open.remove(&beat.second).unwrap_or_default();
+            self.close_second(beat.second, &tally);
+            let share = (f64::from(beat.second) + 1.0) / self.plan.measured.as_secs_f64();
+            progress.show(&self.plan.name, self.timeline.last(), errors_of(&self.total), share);
+        }
+    }
+
+    fn close_second(&mut self, second: u32, tally: &Tally) {
+        let whole = self.plan.measured.as_secs_f64();
+        let at_seconds = (f64::from(second) + 1.0).min(whole);
+        let length = at_seconds - f64::from(second);
+        // What is left of a second at the end is too short for a rate.
+        if length > 0.1 {
+            self.timeline.push(Moment {
+                at_seconds,
+                rate: tally.answers as f64 / length,
+                errors: errors_of(tally),
+                p50_ns: tally.latency.quantile(0.5),
+                p99_ns: tally.latency.quantile(0.99),
+                max_ns: tally.latency.max(),
+            });
+        }
+    }
+
+    fn load(self) -> Load {
+        let seconds = self.plan.measured.as_secs_f64();
+        load_of(self.plan.name.clone(), seconds, self.plan.rate_wanted, self.total, self.timeline)
+    }
+}
+
+/// A load as reports have it, from what was counted.
+pub fn load_of(
+    name: String,
+    seconds: f64,
+    rate_wanted: Option<f64>,
+    counted: Tally,
+    timeline: Vec<Moment>,
+) -> Load {
+    let Tally { requests, answers, received, errors, latency, lag } = counted;
+    let named = Fault::ALL.iter().map(|fault| (fault.label(), errors[*fault as usize]));
+    Load {
+        name,
+        seconds,
+        rate_wanted,
+        rate: answers as f64 / seconds,
+        requests,
+        answers,
+        bytes_received: received,
+        errors: named.filter(|(_, count)| *count > 0).collect(),
+        latency,
+        lag,
+        timeline,
+        server_cpu_seconds: None,
+    }
+}
+
+fn errors_of(tally: &Tally) -> u64 {
+    tally.errors.iter().sum()
+}

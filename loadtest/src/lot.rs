@@ -1,0 +1,357 @@
+//! The connections of one thread: opened, asked, read and ended without blocking.
+//!
+//! Mechanism only. [`Lot::turn`] tells what happened; whoever drives it decides what to do about that: ask again
+//! (`closed`), ask when a schedule says so (`open`), or nothing at all (`hold`). A key stays valid until the next
+//! turn begins, also when its connection has ended meanwhile.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mio::event::Event;
+use mio::{Events, Interest, Poll, Token, Waker};
+use slab::Slab;
+
+use crate::addresses::Sources;
+use crate::alarm::Alarm;
+use crate::answer::{Answer, Memory, Read};
+use crate::faults::Fault;
+use crate::session::{Session, Stage};
+use crate::socket;
+use crate::target::Target;
+
+/// Connections of one thread.
+pub struct Lot {
+    poll: Poll,
+    events: Events,
+    alarm: Alarm,
+    sessions: Slab<Session>,
+    target: Arc<Target>,
+    sources: Sources,
+    epoch: Instant,
+    timeout_ns: u64,
+    memory: Memory,
+    input: Box<[u8]>,
+    /// Keys with something to send.
+    listed: Vec<usize>,
+    /// Keys of connections that are over.
+    ended: Vec<usize>,
+    /// Questions without an answer, and connections under way: whether timeouts need a look.
+    under_way: usize,
+    looked_ns: u64,
+    /// Bytes that came, heads and all.
+    pub received: u64,
+}
+
+/// What happened to a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Happening {
+    /// It is there.
+    Opened { key: usize },
+    /// An answer is complete, right or (`fault`) wrong. Who `closes` takes no more questions.
+    Answered { key: usize, intended_ns: u64, at_ns: u64, fault: Option<Fault>, closes: bool },
+    /// It is over, with so many questions unanswered. Without a fault nothing was under way.
+    Over { key: usize, fault: Option<Fault>, unanswered: usize },
+}
+
+const EVENTS_PER_TURN_MAX: usize = 1024;
+const INPUT_BYTES: usize = 256 * 1024;
+const WAKER: Token = Token(usize::MAX);
+const ALARM: Token = Token(usize::MAX - 1);
+/// Waits shorter than this are ended by the alarm.
+const COARSE_NS: u64 = 50_000_000;
+/// How often those who wait too long are looked for.
+const LOOK_NS: u64 = 250_000_000;
+
+/// What a lot is made of.
+pub struct Setup {
+    pub poll: Poll,
+    pub target: Arc<Target>,
+    pub sources: Sources,
+    pub epoch: Instant,
+    pub timeout: Duration,
+}
+
+impl Setup {
+    /// A waker for a lot that is still to be made: belongs in the common table, since other threads use it.
+    pub fn waker(&self) -> io::Result<Waker> {
+        Waker::new(self.poll.registry(), WAKER)
+    }
+}
+
+impl Lot {
+    /// Made on the thread it belongs to, once that has its own table.
+    ///
+    /// # Errors
+    /// When the kernel has no timer left.
+    pub fn new(setup: Setup) -> io::Result<Lot> {
+        let Setup { poll, target, sources, epoch, timeout } = setup;
+        let alarm = Alarm::new(poll.registry(), ALARM)?;
+        Ok(Lot {
+            poll,
+            events: Events::with_capacity(EVENTS_PER_TURN_MAX),
+            alarm,
+            sessions: Slab::new(),
+            target,
+            sources,
+            epoch,
+            timeout_ns: timeout.as_nanos() as u64,
+            memory: Memory::default(),
+            input: vec![0; INPUT_BYTES].into_boxed_slice(),
+            listed: Vec::new(),
+            ended: Vec::new(),
+            under_way: 0,
+            looked_ns: 0,
+            received: 0,
+        })
+    }
+
+    /// Nanoseconds since the run's epoch.
+    pub fn now_ns(&self) -> u64 {
+        self.epoch.elapsed().as_nanos() as u64
+    }
+
+    /// Connections that are there or on their way.
+    pub fn len(&self) -> usize {
+        self.sessions.len() - self.ended.len()
+    }
+
+    /// Begins a connection; its questions may be asked at once, and are sent when it is there.
+    ///
+    /// # Errors
+    /// What stands in the way on this side.
+    pub fn open(&mut self) -> Result<usize, Fault> {
+        let mut stream =
+            socket::connect(self.target.address, self.sources.next()).map_err(|error| Fault::of(&error))?;
+        let entry = self.sessions.vacant_entry();
+        let key = entry.key();
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        self.poll
+            .registry()
+            .register(&mut stream, Token(key), interest)
+            .map_err(|error| Fault::of(&error))?;
+        entry.insert(Session::new(stream, self.epoch.elapsed().as_nanos() as u64));
+        self.under_way += 1;
+        Ok(key)
+    }
+
+    /// Asks once; sent at the beginning of the next turn, together with all that was asked by then.
+    pub fn ask(&mut self, key: usize, intended_ns: u64, now_ns: u64) {
+        let session = &mut self.sessions[key];
+        session.owe(intended_ns, now_ns, self.target.request_bytes());
+        self.under_way += 1;
+        if session.stage == Stage::Open && !session.is_listed {
+            session.is_listed = true;
+            self.listed.push(key);
+        }
+    }
+
+    /// Ends a connection: what it had asked is forgotten.
+    pub fn end(&mut self, key: usize) {
+        let session = &mut self.sessions[key];
+        if session.stage != Stage::Ended {
+            self.under_way -= session.asked.len() + usize::from(session.stage == Stage::Connecting);
+            session.asked.clear();
+            session.stage = Stage::Ended;
+            self.ended.push(key);
+        }
+    }
+
+    /// Keys of all connections that are there.
+    pub fn keys(&self) -> Vec<usize> {
+        let open = self.sessions.iter().filter(|(_, session)| session.stage == Stage::Open);
+        open.map(|(key, _)| key).collect()
+    }
+
+    /// Whether it is there and takes questions.
+    pub fn is_open(&self, key: usize) -> bool {
+        self.sessions.get(key).is_some_and(|session| session.stage == Stage::Open)
+    }
+
+    /// Sends what was asked, waits until something happens (or `until`, by the run's clock), and tells what.
+    ///
+    /// # Errors
+    /// What the poll says; all else happens to single connections.
+    pub fn turn(&mut self, until_ns: Option<u64>, told: &mut Vec<Happening>) -> io::Result<()> {
+        self.forget_ended();
+        self.send_listed(told);
+        let wait = self.wait_for(until_ns, !told.is_empty())?;
+        match self.poll.poll(&mut self.events, wait) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            outcome => outcome?,
+        }
+        let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
+        for event in &events {
+            if event.token() != WAKER && event.token() != ALARM {
+                self.serve(event, told);
+            }
+        }
+        self.events = events;
+        self.expire(told);
+        Ok(())
+    }
+
+    /// How long the poll may sleep. It counts milliseconds; where those are too coarse, the alarm rings.
+    fn wait_for(&mut self, until_ns: Option<u64>, is_pressed: bool) -> io::Result<Option<Duration>> {
+        let now_ns = self.now_ns();
+        let look = (self.under_way > 0).then_some(LOOK_NS);
+        let until = until_ns.map(|until| until.saturating_sub(now_ns));
+        if is_pressed || until == Some(0) {
+            return Ok(Some(Duration::ZERO));
+        }
+        let Some(left) = until else { return Ok(look.map(Duration::from_nanos)) };
+        if left < COARSE_NS {
+            self.alarm.set(now_ns + left, now_ns)?;
+        }
+        Ok(Some(Duration::from_nanos(left.min(look.unwrap_or(left)))))
+    }
+
+    /// Closes the descriptors of what has ended. Every turn begins with it.
+    pub fn forget_ended(&mut self) {
+        for key in self.ended.drain(..) {
+            self.sessions.remove(key);
+        }
+        if self.sessions.is_empty() && self.sessions.capacity() > EVENTS_PER_TURN_MAX {
+            self.sessions = Slab::new();
+        }
+    }
+
+    fn send_listed(&mut self, told: &mut Vec<Happening>) {
+        let mut listed = std::mem::take(&mut self.listed);
+        for key in listed.drain(..) {
+            // Ended and forgotten since, or even a stranger by now: to send what a stranger owes does no harm.
+            let Some(session) = self.sessions.get_mut(key) else { continue };
+            session.is_listed = false;
+            if session.stage == Stage::Open
+                && let Err(error) = session.send(&self.target)
+            {
+                self.over(key, Some(Fault::of(&error)), told);
+            }
+        }
+        self.listed = listed;
+    }
+
+    fn serve(&mut self, event: &Event, told: &mut Vec<Happening>) {
+        let key = event.token().0;
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        if session.stage == Stage::Connecting {
+            match session.stream.take_error() {
+                Ok(None) if event.is_writable() && !event.is_error() => {
+                    session.stage = Stage::Open;
+                    self.under_way -= 1;
+                    told.push(Happening::Opened { key });
+                }
+                Ok(None) if !event.is_error() => return,
+                Ok(Some(error)) | Err(error) => return self.over(key, Some(Fault::of(&error)), told),
+                Ok(None) => return self.over(key, Some(Fault::Reset), told),
+            }
+        }
+        if event.is_writable()
+            && let Err(error) = self.sessions[key].send(&self.target)
+        {
+            return self.over(key, Some(Fault::of(&error)), told);
+        }
+        if event.is_readable() || event.is_read_closed() {
+            self.drain(key, event.is_read_closed(), told);
+        }
+    }
+
+    /// Reads until there is nothing more; a short read says so, unless the end was announced with it.
+    fn drain(&mut self, key: usize, ends: bool, told: &mut Vec<Happening>) {
+        let mut input = std::mem::take(&mut self.input);
+        while let Some(session) = self.sessions.get_mut(key).filter(|session| session.stage == Stage::Open) {
+            match session.receive(&mut input) {
+                Ok(Some(0)) => self.at_end(key, told),
+                Ok(Some(count)) => {
+                    self.received += count as u64;
+                    self.take(key, &input[..count], told);
+                    if count < input.len() && !ends {
+                        break;
+                    }
+                }
+                Ok(None) => break,
+                Err(error) => self.over(key, Some(Fault::of(&error)), told),
+            }
+        }
+        self.input = input;
+    }
+
+    fn take(&mut self, key: usize, mut input: &[u8], told: &mut Vec<Happening>) {
+        let at_ns = self.epoch.elapsed().as_nanos() as u64;
+        while !input.is_empty() {
+            let session = &mut self.sessions[key];
+            let target = &self.target;
+            let read = session.reader.read(input, target.is_head_request, &target.expected, &mut self.memory);
+            match read {
+                Ok(Read::More) => return,
+                Ok(Read::Done(used, answer)) => {
+                    input = &input[used..];
+                    if !self.answered(key, answer, at_ns, told) {
+                        return self.over(key, Some(Fault::Malformed), told);
+                    }
+                }
+                Err(fault) => return self.over(key, Some(fault), told),
+            }
+        }
+    }
+
+    /// Tells of one answer; false when nobody asked.
+    fn answered(&mut self, key: usize, answer: Answer, at_ns: u64, told: &mut Vec<Happening>) -> bool {
+        let session = &mut self.sessions[key];
+        let Some(intended_ns) = session.asked.pop_front() else { return false };
+        session.since_ns = at_ns;
+        self.under_way -= 1;
+        let Answer { fault, closes } = answer;
+        told.push(Happening::Answered { key, intended_ns, at_ns, fault, closes });
+        true
+    }
+
+    /// The other side has closed.
+    fn at_end(&mut self, key: usize, told: &mut Vec<Happening>) {
+        let at_ns = self.now_ns();
+        let session = &mut self.sessions[key];
+        let is_amid = session.reader.is_amid();
+        match session.reader.end(&self.target.expected) {
+            Some(answer) => {
+                self.answered(key, answer, at_ns, told);
+                self.over(key, None, told);
+            }
+            None => self.over(key, is_amid.then_some(Fault::Closed), told),
+        }
+    }
+
+    /// The one way a connection ends that the driver did not end.
+    fn over(&mut self, key: usize, fault: Option<Fault>, told: &mut Vec<Happening>) {
+        let session = &self.sessions[key];
+        if session.stage == Stage::Ended {
+            return;
+        }
+        let unanswered = session.asked.len();
+        let fault = fault.or((unanswered > 0).then_some(Fault::Closed));
+        self.end(key);
+        told.push(Happening::Over { key, fault, unanswered });
+    }
+
+    /// Gives up on those who wait too long.
+    fn expire(&mut self, told: &mut Vec<Happening>) {
+        let now_ns = self.now_ns();
+        if self.under_way == 0 || now_ns < self.looked_ns + LOOK_NS {
+            return;
+        }
+        self.looked_ns = now_ns;
+        let is_late = |session: &Session| {
+            (session.stage == Stage::Connecting || !session.asked.is_empty())
+                && session.since_ns + self.timeout_ns < now_ns
+        };
+        let late: Vec<(usize, Fault)> = (self.sessions.iter())
+            .filter(|(_, session)| session.stage != Stage::Ended && is_late(session))
+            .map(|(key, session)| match session.stage {
+                Stage::Connecting => (key, Fault::Unreachable),
+                _ => (key, Fault::Timeout),
+            })
+            .collect();
+        for (key, fault) in late {
+            self.over(key, Some(fault), told);
+        }
+    }
+}
