@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::modes::closed::Closed;
+use crate::modes::compare::Compare;
 use crate::modes::hold::{self, Hold};
 use crate::modes::open::Open;
 use crate::preflight::Check;
@@ -34,6 +35,8 @@ pub enum Mode {
     Hold(Hold),
     /// Open loop: requests are due by a schedule, and latency counts from then; for honest latency
     Open(Open),
+    /// Servers beside each other: interleaved blocks, ratios with confidence intervals, and a control
+    Compare(Compare),
 }
 
 impl Mode {
@@ -46,13 +49,14 @@ impl Mode {
             Mode::Closed(closed) => closed.run(progress),
             Mode::Hold(hold) => hold.run(progress),
             Mode::Open(open) => open.run(progress),
+            Mode::Compare(compare) => compare.run(progress),
         }
     }
 
     /// Single figures that its report has, for expectations.
     pub fn facts(&self) -> Vec<(&'static str, Unit)> {
         let known: &[Known] = match self {
-            Mode::Closed(_) | Mode::Open(_) => &[],
+            Mode::Closed(_) | Mode::Open(_) | Mode::Compare(_) => &[],
             Mode::Hold(_) => &hold::FACTS,
         };
         known.iter().map(|known| (known.name, known.unit)).collect()
@@ -64,6 +68,7 @@ impl Mode {
             Mode::Closed(closed) => &closed.output,
             Mode::Hold(hold) => &hold.output,
             Mode::Open(open) => &open.output,
+            Mode::Compare(compare) => &compare.output,
         }
     }
 }

@@ -186,6 +186,9 @@ pub struct Comparison {
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Case {
     pub name: String,
+    /// How often it was measured, more than planned where the control did not hold at once.
+    pub blocks: u32,
+    /// The first server first, the control last. Servers that cannot do this are left out.
     pub results: Vec<Versus>,
     /// Whether the control's ratio lies within the bound.
     pub holds: bool,
@@ -207,6 +210,21 @@ pub struct Versus {
     pub cpu_ratio: Option<Ratio>,
     /// Every block's rate, for plots.
     pub rates: Vec<f64>,
+    /// Bytes of one answer, head and body.
+    pub answer_bytes: f64,
+    /// Where connections were only held: what each takes. Rates, latencies and CPU time are nought then.
+    pub memory: Option<Held>,
+}
+
+/// What one connection takes that is held and idle; medians over the blocks.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Held {
+    /// Proportional set size of the server.
+    pub server_bytes: f64,
+    /// Slabs of the kernel, for both ends, since both are on this machine.
+    pub kernel_bytes: f64,
+    /// The server's bytes over the first server's.
+    pub ratio: Ratio,
 }
 
 /// A ratio with its 95 % confidence interval.
