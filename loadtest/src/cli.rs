@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::modes::closed::Closed;
 use crate::modes::compare::Compare;
+use crate::modes::hold::Hold;
 use crate::preflight::Check;
 use crate::progress::Progress;
 use crate::report::Report;
@@ -31,6 +32,8 @@ pub enum Mode {
     Closed(Closed),
     /// Servers beside each other: interleaved blocks, ratios with confidence intervals, and a control
     Compare(Compare),
+    /// Many idle connections: memory and CPU time of each, and a probe beside them
+    Hold(Hold),
 }
 
 impl Mode {
@@ -42,6 +45,7 @@ impl Mode {
         match self {
             Mode::Closed(closed) => closed.run(progress),
             Mode::Compare(compare) => compare.run(progress),
+            Mode::Hold(hold) => hold.run(progress),
         }
     }
 
@@ -50,6 +54,7 @@ impl Mode {
         match self {
             Mode::Closed(closed) => &closed.output,
             Mode::Compare(compare) => &compare.output,
+            Mode::Hold(hold) => &hold.output,
         }
     }
 }

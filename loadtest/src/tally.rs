@@ -40,7 +40,7 @@ const SECOND_NS: u64 = 1_000_000_000;
 impl Post {
     /// Counts between two times of the run's clock.
     pub fn new(sender: Sender<Beat>, from_ns: u64, until_ns: u64) -> Post {
-        let next_ns = (from_ns + SECOND_NS).min(until_ns);
+        let next_ns = from_ns.saturating_add(SECOND_NS).min(until_ns);
         Post { sender, tally: Tally::default(), second: 0, from_ns, until_ns, next_ns }
     }
 
@@ -83,10 +83,13 @@ impl Post {
         }
     }
 
-    /// An answer that came after the span, to a question within it: its latency belongs to the run.
+    /// Counts the answer to a question of the span, whenever it comes.
     pub fn answered_late(&mut self, intended_ns: u64, at_ns: u64, fault: Option<Fault>) {
         match fault {
-            None => self.tally.latency.record(at_ns.saturating_sub(intended_ns)),
+            None => {
+                self.tally.answers += 1;
+                self.tally.latency.record(at_ns.saturating_sub(intended_ns));
+            }
             Some(fault) => self.tally.errors[fault as usize] += 1,
         }
     }

@@ -2,3 +2,4 @@
 
 pub mod closed;
 pub mod compare;
+pub mod hold;
