@@ -8,10 +8,11 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::modes::closed::Closed;
 use crate::modes::compare::Compare;
-use crate::modes::hold::Hold;
+use crate::modes::hold::{self, Hold};
+use crate::modes::open::Open;
 use crate::preflight::Check;
 use crate::progress::Progress;
-use crate::report::Report;
+use crate::report::{Known, Report, Unit};
 use crate::units;
 
 /// Drives HTTP/1.1 servers and measures them honestly.
@@ -34,6 +35,8 @@ pub enum Mode {
     Compare(Compare),
     /// Many idle connections: memory and CPU time of each, and a probe beside them
     Hold(Hold),
+    /// Open loop: requests are due by a schedule, and latency counts from then; for honest latency
+    Open(Open),
 }
 
 impl Mode {
@@ -46,7 +49,17 @@ impl Mode {
             Mode::Closed(closed) => closed.run(progress),
             Mode::Compare(compare) => compare.run(progress),
             Mode::Hold(hold) => hold.run(progress),
+            Mode::Open(open) => open.run(progress),
         }
+    }
+
+    /// Single figures that its report has, for expectations.
+    pub fn facts(&self) -> Vec<(&'static str, Unit)> {
+        let known: &[Known] = match self {
+            Mode::Closed(_) | Mode::Compare(_) | Mode::Open(_) => &[],
+            Mode::Hold(_) => &hold::FACTS,
+        };
+        known.iter().map(|known| (known.name, known.unit)).collect()
     }
 
     /// How what was found is told.
@@ -55,6 +68,7 @@ impl Mode {
             Mode::Closed(closed) => &closed.output,
             Mode::Compare(compare) => &compare.output,
             Mode::Hold(hold) => &hold.output,
+            Mode::Open(open) => &open.output,
         }
     }
 }

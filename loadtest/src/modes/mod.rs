@@ -3,3 +3,4 @@
 pub mod closed;
 pub mod compare;
 pub mod hold;
+pub mod open;

@@ -132,7 +132,7 @@ impl Keeper {
                     match self.lot.open() {
                         Ok(key) => {
                             under_way.insert(key);
-                            self.lot.ask(key, now_ns, now_ns);
+                            _ = self.lot.ask(key, now_ns, now_ns);
                         }
                         Err(fault) => self.failed(fault),
                     }
@@ -144,8 +144,8 @@ impl Keeper {
                     && let Some(key) = rest.pop()
                 {
                     if self.lot.is_open(key) {
-                        self.lot.ask(key, now_ns, now_ns);
-                        post.asked(now_ns, now_ns);
+                        _ = self.lot.ask(key, now_ns, now_ns);
+                        post.asked(now_ns);
                         *under_way += 1;
                     }
                 }
@@ -159,8 +159,9 @@ impl Keeper {
                     *next += 1;
                     let due_ns = schedule.take();
                     if self.lot.is_open(key) {
-                        self.lot.ask(key, due_ns, now_ns);
-                        post.asked(due_ns, now_ns);
+                        _ = self.lot.ask(key, due_ns, now_ns);
+                        post.asked(due_ns);
+                        post.lagged(due_ns, now_ns - due_ns);
                         *under_way += 1;
                     } else {
                         post.failed(Fault::Unsent, 1);
@@ -187,7 +188,7 @@ impl Keeper {
                 }
                 Task::Active { under_way, post, .. } => {
                     *under_way -= 1;
-                    post.answered_late(intended_ns, at_ns, fault);
+                    post.settled(intended_ns, at_ns, fault);
                 }
                 _ => {}
             },
