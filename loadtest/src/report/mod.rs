@@ -212,7 +212,7 @@ pub struct Versus {
     pub rates: Vec<f64>,
     /// Bytes of one answer, head and body.
     pub answer_bytes: f64,
-    /// Where connections were only held: what each takes. Rates, latencies and CPU time are nought then.
+    /// Where connections were only held: what each takes. Rates, latencies and CPU time are unknown then.
     pub memory: Option<Held>,
 }
 

@@ -6,8 +6,8 @@ use crate::stats;
 use super::contest::Trial;
 use super::crowd::Weight;
 
-/// One server in one block.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+/// One server in one block; what cannot be known of an idle crowd is not a number.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sample {
     pub rate: f64,
     pub cpu_us: Option<f64>,
@@ -20,6 +20,7 @@ pub struct Sample {
 
 /// A server that takes less for a connection than this has been measured wrong.
 const SERVER_BYTES_MIN: f64 = 1.0;
+const UNKNOWN: Ratio = Ratio { middle: f64::NAN, low: f64::NAN, high: f64::NAN };
 
 impl Sample {
     /// What a load found.
@@ -51,7 +52,16 @@ impl Sample {
         if bytes < SERVER_BYTES_MIN {
             return Err(format!("{bytes:.2} bytes for a connection cannot be; open more of them"));
         }
-        Ok(Sample { errors: weight.errors, weight: Some(weight), ..Sample::default() })
+        let unknown = f64::NAN;
+        Ok(Sample {
+            rate: unknown,
+            cpu_us: None,
+            p50_ns: unknown,
+            p99_ns: unknown,
+            errors: weight.errors,
+            answer_bytes: unknown,
+            weight: Some(weight),
+        })
     }
 }
 
@@ -79,7 +89,7 @@ pub fn complaints(trial: &Trial) -> Vec<String> {
     let blocks = trial.samples[0].len();
     let mut complaints: Vec<String> = trial.differing().map(|who| format!("{name}: {who}")).collect();
     for (server, samples) in trial.names.iter().zip(&trial.samples) {
-        let errors: u64 = samples.iter().map(|sample| sample.errors).sum();
+        let errors = errors_of(samples);
         if errors > 0 {
             complaints.push(format!("{name}: {errors} errors of {server}"));
         }
@@ -121,25 +131,27 @@ fn is_within(ratio: &Ratio, bound: f64) -> bool {
 fn ratio(samples: &[Sample], first: &[Sample], figure: fn(&Sample) -> Option<f64>) -> Option<Ratio> {
     let pairs = samples.iter().zip(first);
     let ratios: Option<Vec<f64>> = pairs.map(|(one, base)| Some(figure(one)? / figure(base)?)).collect();
-    ratios.filter(|ratios| !ratios.is_empty()).map(|ratios| stats::ratio(&ratios))
+    ratios.map(|ratios| stats::ratio(&ratios)).filter(|ratio| ratio.middle.is_finite())
+}
+
+fn errors_of(samples: &[Sample]) -> u64 {
+    samples.iter().map(|sample| sample.errors).sum()
 }
 
 fn versus(name: &str, samples: &[Sample], first: &[Sample]) -> Versus {
     let all = |figure: fn(&Sample) -> f64| samples.iter().map(figure).collect::<Vec<f64>>();
     let middle = |figure: fn(&Sample) -> f64| stats::median(&all(figure));
     let cpu: Option<Vec<f64>> = samples.iter().map(|sample| sample.cpu_us).collect();
-    let is_load = samples.iter().all(|sample| sample.weight.is_none());
-    let rate_ratio = ratio(samples, first, |sample| Some(sample.rate)).filter(|_| is_load);
     Versus {
         server: name.to_string(),
         rate: middle(|sample| sample.rate),
         cpu_us_per_request: cpu.map(|all| stats::median(&all)),
         p50_ns: middle(|sample| sample.p50_ns),
         p99_ns: middle(|sample| sample.p99_ns),
-        errors: samples.iter().map(|sample| sample.errors).sum(),
-        rate_ratio: rate_ratio.unwrap_or_default(),
+        errors: errors_of(samples),
+        rate_ratio: ratio(samples, first, |sample| Some(sample.rate)).unwrap_or(UNKNOWN),
         cpu_ratio: ratio(samples, first, |sample| sample.cpu_us),
-        rates: if is_load { all(|sample| sample.rate) } else { Vec::new() },
+        rates: all(|sample| sample.rate).into_iter().filter(|rate| rate.is_finite()).collect(),
         answer_bytes: middle(|sample| sample.answer_bytes),
         memory: held(samples, first),
     }
