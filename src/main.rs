@@ -2,11 +2,13 @@
 
 use std::io::{self, Write};
 use std::iter;
+use std::path::Path;
 use std::process::ExitCode;
 
-use myriapod::cli;
+use myriapod::cli::{self, Task};
 use myriapod::config::{Config, DescriptorTable};
 use myriapod::server::budget::{Budget, Tables, staff_asked};
+use myriapod::server::doctor::{self, Report};
 use myriapod::server::host::Host;
 use myriapod::server::start_error::StartError;
 use myriapod::server::{Server, refuse, run};
@@ -28,9 +30,10 @@ fn main() -> ExitCode {
         Ok(config) => config,
         Err(mistakes) => return refuse(mistakes, MISTAKEN),
     };
-    match parsed.check {
-        true => check(&config),
-        false => run(Server::start(&config)),
+    match parsed.task {
+        Task::Serve => run(Server::start(&config)),
+        Task::Check => check(&config),
+        Task::Doctor { json, with_client, host } => examine(&config, json, with_client, &host),
     }
 }
 
@@ -48,6 +51,21 @@ fn check(config: &Config) -> ExitCode {
         Ok(_) => ExitCode::SUCCESS,
         Err(error) => refuse(iter::once(error), FAILED),
     }
+}
+
+/// Tells how many connections the host can hold; whether those asked for are among them is the exit code.
+fn examine(config: &Config, json: bool, with_client: bool, host: &Path) -> ExitCode {
+    if !host.join("proc").is_dir() {
+        let problem = "has no proc in it; copy /proc and /sys of that host there";
+        return refuse(iter::once(format_args!("--host {}: {problem}", host.display())), MISTAKEN);
+    }
+    let report = match Report::new(&doctor::look(host), config, with_client) {
+        Ok(report) => report,
+        Err(shortage) => return refuse(iter::once(shortage), MISTAKEN),
+    };
+    let page = if json { report.json() } else { report.page() };
+    let _ = io::stdout().write_all(page.as_bytes());
+    if report.fits() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) }
 }
 
 fn plan(config: &Config) -> Result<Budget, StartError> {

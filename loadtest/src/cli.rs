@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::modes::closed::Closed;
+use crate::modes::hold::Hold;
 use crate::modes::open::Open;
 use crate::preflight::Check;
 use crate::progress::Progress;
@@ -31,6 +32,8 @@ pub enum Mode {
     Closed(Closed),
     /// Open loop: requests are due by a schedule, and latency counts from then; for honest latency
     Open(Open),
+    /// Many idle connections: memory and CPU time of each, and a probe beside them
+    Hold(Hold),
 }
 
 impl Mode {
@@ -42,6 +45,7 @@ impl Mode {
         match self {
             Mode::Closed(closed) => closed.run(progress),
             Mode::Open(open) => open.run(progress),
+            Mode::Hold(hold) => hold.run(progress),
         }
     }
 
@@ -50,6 +54,7 @@ impl Mode {
         match self {
             Mode::Closed(closed) => &closed.output,
             Mode::Open(open) => &open.output,
+            Mode::Hold(hold) => &hold.output,
         }
     }
 }

@@ -221,7 +221,8 @@ impl Lot {
         Ok(Some(Duration::from_nanos(left.min(look.unwrap_or(left)))))
     }
 
-    fn forget_ended(&mut self) {
+    /// Closes the descriptors of what has ended. Every turn begins with it.
+    pub fn forget_ended(&mut self) {
         for key in self.ended.drain(..) {
             self.sessions.remove(key);
         }

@@ -26,6 +26,7 @@ mod progress;
 mod report;
 mod run;
 mod schedule;
+mod scrape;
 mod session;
 mod socket;
 #[cfg(test)]
@@ -52,7 +53,22 @@ fn main() -> ExitCode {
     progress.clear();
     match outcome {
         Ok(report) => {
-            println!("{report:#?}");
+            let mut r = report;
+            for l in &mut r.loads {
+                println!(
+                    "{} rate {:.0} n {} err {:?} p50 {} p99 {} max {} cpu {:?}",
+                    l.name,
+                    l.rate,
+                    l.answers,
+                    l.errors,
+                    l.latency.quantile(0.5),
+                    l.latency.quantile(0.99),
+                    l.latency.max(),
+                    l.server_cpu_seconds
+                );
+            }
+            r.loads.clear();
+            println!("{r:#?}");
             ExitCode::SUCCESS
         }
         Err(message) => {

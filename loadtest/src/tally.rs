@@ -46,7 +46,7 @@ const SECOND_NS: u64 = 1_000_000_000;
 impl Post {
     /// Counts between two times of the run's clock.
     pub fn new(sender: Sender<Beat>, from_ns: u64, until_ns: u64) -> Post {
-        let next_ns = (from_ns + SECOND_NS).min(until_ns);
+        let next_ns = from_ns.saturating_add(SECOND_NS).min(until_ns);
         let tally = Tally::default();
         Post { sender, tally, second: 0, from_ns, until_ns, next_ns, cpu_before: None }
     }

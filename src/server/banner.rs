@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::config::units::{duration_text, size_about};
+use crate::config::units::{duration_text, grouped, size_about};
 use crate::config::{Config, Endpoints, Listen, Pin, cpus_text};
 
 use super::budget::{Bound, Budget, Tables};
@@ -123,7 +123,7 @@ impl Banner<'_> {
             Bound::Memory => "by memory",
             Bound::Index => "by design",
         };
-        format!("at most {} at once, {why}", grouped(self.budget.connections_max))
+        format!("at most {} at once, {why}", grouped(u64::from(self.budget.connections_max)))
     }
 
     fn memory(&self) -> String {
@@ -207,19 +207,6 @@ fn url(address: SocketAddr) -> String {
         80 => format!("http://{host}/"),
         port => format!("http://{host}:{port}/"),
     }
-}
-
-/// `1 048 576`: digits in threes.
-fn grouped(count: u32) -> String {
-    let digits = count.to_string();
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(' ');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 #[cfg(test)]
@@ -333,12 +320,5 @@ myriapod 1.2.3 · ready in 3 ms
         assert_eq!(url("[::1]:80".parse().expect("address")), "http://[::1]/");
         let every = Listen::Tcp("[::]:1".parse().expect("address"));
         assert_eq!(reach(&every), "http://localhost:1/ (every interface, [::]:1)");
-    }
-
-    #[test]
-    fn digits_stand_in_threes() {
-        assert_eq!(grouped(7), "7");
-        assert_eq!(grouped(1_000), "1 000");
-        assert_eq!(grouped(1_048_576), "1 048 576");
     }
 }

@@ -39,10 +39,10 @@ const FILES_PER_TABLE_MAX: u64 = 1_024;
 const FILES_PART: u64 = 8;
 /// Unless told otherwise idle connections get at most this part of memory; buffers and the page cache have
 /// the rest.
-const IDLE_MEMORY_PART: u64 = 2;
+pub(super) const IDLE_MEMORY_PART: u64 = 2;
 /// A connection's index has 30 bits in an event's token.
 const CONNECTIONS_PER_REACTOR_MAX: u64 = (1 << 30) - 1;
-const REACTORS_MAX: u32 = 1024;
+pub(super) const REACTORS_MAX: u32 = 1024;
 
 /// Who has a table of descriptors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -226,20 +226,26 @@ pub fn staff_asked(host: &Host, config: &Config) -> Staff {
     Staff::of(if is_needed { fixed.workers.unwrap_or(host.cpus) } else { 0 })
 }
 
+/// Idle connections for which so much memory is enough.
+pub(super) fn connections_by_memory(bytes: u64) -> u64 {
+    bytes / (IDLE_BYTES + IDLE_KERNEL_BYTES)
+}
+
 /// What a connection costs at most: one that is being served.
 fn busy_bytes(config: &Config) -> u64 {
     IDLE_BYTES + IDLE_KERNEL_BYTES + u64::from(config.fixed.buffer_bytes) + BUSY_EXTRA_BYTES
 }
 
-struct Plan<'a> {
-    host: &'a Host,
-    config: &'a Config,
-    tables: Tables,
-    reactors: u32,
+/// The arithmetic itself, for all who reckon with connections.
+pub(super) struct Plan<'a> {
+    pub host: &'a Host,
+    pub config: &'a Config,
+    pub tables: Tables,
+    pub reactors: u32,
 }
 
 impl Plan<'_> {
-    fn reserved(&self, reactors: u32, descriptors: u64) -> Reserved {
+    pub(super) fn reserved(&self, reactors: u32, descriptors: u64) -> Reserved {
         Reserved::new(self.config, self.tables, reactors, descriptors)
     }
 
@@ -251,28 +257,42 @@ impl Plan<'_> {
     }
 
     /// Connections for which tables of `descriptors` each have room.
-    fn connections_by_descriptors(&self, reactors: u32, descriptors: u64) -> u64 {
+    pub(super) fn connections_by_descriptors(&self, reactors: u32, descriptors: u64) -> u64 {
         let reserved = u64::from(self.reserved(reactors, descriptors).total());
         descriptors.saturating_sub(reserved).saturating_mul(self.tables_count(reactors))
     }
 
     /// The other way about: the limit a table needs for so many connections.
-    fn descriptors_for(&self, connections: u64, reactors: u32) -> u64 {
+    pub(super) fn descriptors_for(&self, connections: u64, reactors: u32) -> u64 {
         let per_table = connections.div_ceil(self.tables_count(reactors));
         // What is kept for files grows with the table; sized for the whole it is enough in any case.
         let reserved = self.reserved(reactors, per_table.saturating_mul(2)).total();
         per_table + u64::from(reserved)
     }
 
+    /// Connections that can be told apart.
+    pub(super) fn connections_by_index(&self) -> u64 {
+        (CONNECTIONS_PER_REACTOR_MAX * u64::from(self.reactors)).min(u64::from(u32::MAX))
+    }
+
+    /// How many reactors it takes when each has a table of its own; more than there are.
+    pub(super) fn reactors_for(&self, connections: u64) -> Option<u32> {
+        let holds = |&reactors: &u32| {
+            self.connections_by_descriptors(reactors, self.host.descriptors()) >= connections
+        };
+        match self.tables {
+            Tables::Private => (self.reactors + 1..=REACTORS_MAX).find(holds),
+            Tables::Shared => None,
+        }
+    }
+
     /// As many as the limits can hold, and which limit that is.
     fn ceiling(&self, by_descriptors: u64) -> (u64, Bound) {
-        let by_memory =
-            self.host.memory_available_bytes / IDLE_MEMORY_PART / (IDLE_BYTES + IDLE_KERNEL_BYTES);
-        let by_index = CONNECTIONS_PER_REACTOR_MAX * u64::from(self.reactors);
+        let by_memory = connections_by_memory(self.host.memory_available_bytes / IDLE_MEMORY_PART);
         let bounds = [
             (by_descriptors, Bound::Descriptors),
             (by_memory.max(u64::from(self.reactors)), Bound::Memory),
-            (by_index.min(u64::from(u32::MAX)), Bound::Index),
+            (self.connections_by_index(), Bound::Index),
         ];
         bounds.into_iter().min_by_key(|(connections, _)| *connections).unwrap_or(bounds[0])
     }
@@ -289,7 +309,7 @@ impl Plan<'_> {
         let needed = connections * (IDLE_BYTES + IDLE_KERNEL_BYTES);
         let available = self.host.memory_available_bytes;
         if needed > available {
-            let possible = available / (IDLE_BYTES + IDLE_KERNEL_BYTES);
+            let possible = connections_by_memory(available);
             return Err(Shortage::Memory { asked, needed, available, possible });
         }
         Ok(connections)
@@ -298,12 +318,7 @@ impl Plan<'_> {
     fn short_of_descriptors(&self, asked: u32, possible: u64) -> Shortage {
         let host = self.host;
         let needed = self.descriptors_for(u64::from(asked), self.reactors);
-        let reactors = match self.tables {
-            Tables::Private => (self.reactors + 1..=REACTORS_MAX).find(|&reactors| {
-                self.connections_by_descriptors(reactors, host.descriptors()) >= u64::from(asked)
-            }),
-            Tables::Shared => None,
-        };
+        let reactors = self.reactors_for(u64::from(asked));
         let lack = Lack { asked, possible, needed, tables: self.tables, reactors };
         match needed > host.nr_open {
             true => Shortage::NrOpen { lack, nr_open: host.nr_open },

@@ -8,6 +8,7 @@ mod app;
 pub mod banner;
 pub mod budget;
 mod builder;
+pub mod doctor;
 pub mod holder;
 pub mod host;
 mod launch;

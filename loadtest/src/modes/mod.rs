@@ -1,4 +1,5 @@
 //! What can be done to a server, a mode a file.
 
 pub mod closed;
+pub mod hold;
 pub mod open;

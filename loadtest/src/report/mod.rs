@@ -3,9 +3,22 @@
 //! Times are seconds, latencies nanoseconds, rates per second, memory bytes; a field's name says so.
 //! Nothing here measures or draws.
 
+pub mod expect;
+pub mod json;
+#[cfg(test)]
+mod samples;
+pub mod slope;
+mod table;
+mod tables;
+pub mod text;
+pub mod units;
+
 use std::collections::BTreeMap;
 
+use serde::Serialize;
+
 use crate::latency::Latency;
+use expect::Judgement;
 
 /// One run of one mode.
 #[derive(Debug, Default)]
@@ -34,10 +47,12 @@ pub struct Report {
     pub steps: Vec<Step>,
     /// `compare` only.
     pub comparison: Option<Comparison>,
+    /// How the expectations fared, in the order they were written; empty when there were none.
+    pub judgements: Vec<Judgement>,
 }
 
 /// Where the run took place.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Machine {
     /// `AMD EPYC 7763`, without the noise.
     pub processor: String,
@@ -59,7 +74,8 @@ pub struct Fact {
 }
 
 /// How a figure is written for people.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Unit {
     Count,
     PerSecond,
@@ -103,7 +119,7 @@ pub struct Load {
 }
 
 /// One second (or what is left of it) of a load.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Moment {
     /// End of it, from the load's beginning.
     pub at_seconds: f64,
@@ -115,7 +131,7 @@ pub struct Moment {
 }
 
 /// What was seen with so many connections held, after they settled.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Step {
     pub connections: u64,
     /// Seconds that opening the connections since the last step took, each answered once.
@@ -139,7 +155,7 @@ pub struct Step {
 }
 
 /// One metric of the server over all its label sets.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Scraped {
     pub name: String,
     pub series: usize,
@@ -149,7 +165,7 @@ pub struct Scraped {
 }
 
 /// Two or more servers beside each other.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Comparison {
     /// The first is what the others are divided by; the control is named as `<first> again`.
     pub servers: Vec<String>,
@@ -159,7 +175,7 @@ pub struct Comparison {
 }
 
 /// One kind of load in a comparison: `plaintext, depth 16`.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Case {
     pub name: String,
     pub results: Vec<Versus>,
@@ -168,7 +184,7 @@ pub struct Case {
 }
 
 /// One server in one case.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Versus {
     pub server: String,
     /// Median over the blocks.
@@ -186,7 +202,7 @@ pub struct Versus {
 }
 
 /// A ratio with its 95 % confidence interval.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Ratio {
     pub middle: f64,
     pub low: f64,
@@ -204,5 +220,12 @@ impl Load {
     #[must_use]
     pub fn achieved(&self) -> f64 {
         self.rate_wanted.map_or(1.0, |wanted| self.rate / wanted)
+    }
+
+    /// CPU time the server spent on one right answer, where its process is known and there was one.
+    #[must_use]
+    pub fn cpu_ns_per_answer(&self) -> Option<f64> {
+        let seconds = self.server_cpu_seconds?;
+        (self.answers > 0).then(|| seconds * 1e9 / self.answers as f64)
     }
 }
