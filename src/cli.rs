@@ -158,6 +158,13 @@ struct Flags {
     #[arg(default_value = "on")]
     defer_accept: Option<OsString>,
 
+    /// Who takes a new TCP connection: auto, least or hash
+    ///
+    /// least: the reactor with the fewest, chosen in the kernel by a small eBPF program, which takes CAP_BPF; hash: the kernel's hash of its addresses; auto: least where the kernel allows it, else hash.
+    #[arg(long, env = "MYRIAPOD_ACCEPT", value_name = "HOW", help_heading = "Listening")]
+    #[arg(default_value = "auto")]
+    accept: Option<OsString>,
+
     /// Reactor threads; auto: one per available CPU
     ///
     /// Available to the process, that is, by affinity and CPU quota. May exceed the number of CPUs.
@@ -352,6 +359,7 @@ fn raw(flags: Flags, matches: &ArgMatches) -> Raw {
         admin: written("admin", flags.admin),
         backlog: written("backlog", flags.backlog),
         defer_accept: written("defer_accept", flags.defer_accept),
+        accept: written("accept", flags.accept),
         endpoints: written("endpoints", flags.endpoints),
         server_header: written("server_header", flags.server_header),
         reactors: written("reactors", flags.reactors),
@@ -538,7 +546,7 @@ mod tests {
     #[test]
     fn help_is_short_or_long() {
         let (short, long) = (complaint(&["-h"]), complaint(&["--help"]));
-        assert!(short.lines().count() < 72 && short.contains("[default: 75s]"), "{short}");
+        assert!(short.lines().count() < 74 && short.contains("[default: 75s]"), "{short}");
         assert!(long.contains("[env: MYRIAPOD_IDLE_TIMEOUT]") && long.contains("[default: 75s]"), "{long}");
         for group in [
             "Listening",

@@ -10,6 +10,7 @@ use myriapod::config::{Config, DescriptorTable};
 use myriapod::server::budget::{Budget, Tables, staff_asked};
 use myriapod::server::doctor::{self, Report};
 use myriapod::server::host::Host;
+use myriapod::server::spread::Spread;
 use myriapod::server::start_error::StartError;
 use myriapod::server::{Server, refuse, run};
 
@@ -42,8 +43,8 @@ fn main() -> ExitCode {
 fn check(config: &Config) -> ExitCode {
     let mut page: String = config.describe().iter().map(|setting| format!("{setting}\n")).collect();
     let planned = plan(config);
-    if let Ok(budget) = &planned {
-        page.push_str(&format!("# {budget}\n"));
+    if let Ok((budget, spread)) = &planned {
+        page.push_str(&format!("# {budget}\n# {spread}\n"));
     }
     // Whoever stops listening half-way, as `head` does, has seen enough.
     let _ = io::stdout().write_all(page.as_bytes());
@@ -68,12 +69,14 @@ fn examine(config: &Config, json: bool, with_client: bool, host: &Path) -> ExitC
     if report.fits() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) }
 }
 
-fn plan(config: &Config) -> Result<Budget, StartError> {
+fn plan(config: &Config) -> Result<(Budget, Spread), StartError> {
     let host = Host::measure().raised();
     let tables = match config.fixed.descriptor_table {
         DescriptorTable::Shared => Tables::Shared,
         DescriptorTable::Auto | DescriptorTable::Private => Tables::Private,
     };
-    let budget = Budget::new(&host, config, tables, config.fixed.reactors.unwrap_or(host.cpus))?;
-    Ok(budget.with_workers(config, staff_asked(&host, config)))
+    let reactors = config.fixed.reactors.unwrap_or(host.cpus);
+    let budget = Budget::new(&host, config, tables, reactors)?;
+    let budget = budget.with_workers(config, staff_asked(&host, config));
+    Ok((budget, Spread::arrange(config, reactors)?))
 }

@@ -7,11 +7,11 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::modes::closed::Closed;
-use crate::modes::hold::Hold;
+use crate::modes::hold::{self, Hold};
 use crate::modes::open::Open;
 use crate::preflight::Check;
 use crate::progress::Progress;
-use crate::report::Report;
+use crate::report::{Known, Report, Unit};
 use crate::units;
 
 /// Drives HTTP/1.1 servers and measures them honestly.
@@ -30,10 +30,10 @@ pub struct Cli {
 pub enum Mode {
     /// Closed loop, as wrk: each connection asks again when answered; for peak throughput
     Closed(Closed),
-    /// Open loop: requests are due by a schedule, and latency counts from then; for honest latency
-    Open(Open),
     /// Many idle connections: memory and CPU time of each, and a probe beside them
     Hold(Hold),
+    /// Open loop: requests are due by a schedule, and latency counts from then; for honest latency
+    Open(Open),
 }
 
 impl Mode {
@@ -44,17 +44,26 @@ impl Mode {
     pub fn run(&self, progress: &mut Progress) -> Result<Report, String> {
         match self {
             Mode::Closed(closed) => closed.run(progress),
-            Mode::Open(open) => open.run(progress),
             Mode::Hold(hold) => hold.run(progress),
+            Mode::Open(open) => open.run(progress),
         }
+    }
+
+    /// Single figures that its report has, for expectations.
+    pub fn facts(&self) -> Vec<(&'static str, Unit)> {
+        let known: &[Known] = match self {
+            Mode::Closed(_) | Mode::Open(_) => &[],
+            Mode::Hold(_) => &hold::FACTS,
+        };
+        known.iter().map(|known| (known.name, known.unit)).collect()
     }
 
     /// How what was found is told.
     pub fn output(&self) -> &Output {
         match self {
             Mode::Closed(closed) => &closed.output,
-            Mode::Open(open) => &open.output,
             Mode::Hold(hold) => &hold.output,
+            Mode::Open(open) => &open.output,
         }
     }
 }

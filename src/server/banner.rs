@@ -9,6 +9,7 @@ use crate::config::units::{duration_text, grouped, size_about};
 use crate::config::{Config, Endpoints, Listen, Pin, cpus_text};
 
 use super::budget::{Bound, Budget, Tables};
+use super::spread::Spread;
 
 /// A banner never has more lines than this.
 pub const LINES_MAX: usize = 12;
@@ -32,6 +33,8 @@ pub struct Banner<'a> {
     pub admin: Option<&'a Listen>,
     /// The CPU of each reactor that is pinned.
     pub cpus: &'a [u32],
+    /// How new connections find their reactor.
+    pub spread: &'a Spread,
     /// Worker threads.
     pub workers: u32,
     /// The patterns of a program's own routes.
@@ -52,7 +55,7 @@ impl Banner<'_> {
             self.admin
                 .map(|admin| row("admin", format_args!("{}/metrics", reach(admin).trim_end_matches('/')))),
         );
-        lines.push(row("reactors", self.reactors()));
+        lines.push(row("reactors", format_args!("{}{}", self.reactors(), self.accept())));
         lines.extend(self.workers().map(|workers| row("workers", workers)));
         lines.push(row("descriptors", self.descriptors()));
         lines.push(row("connections", self.connections()));
@@ -90,6 +93,14 @@ impl Banner<'_> {
             (Pin::Off, _) | (_, []) => format!("{count}, not pinned"),
             (_, [cpu]) => format!("{count}, pinned to CPU {cpu}"),
             (_, cpus) => format!("{count}, pinned to CPUs {}", cpus_text(cpus)),
+        }
+    }
+
+    /// Where a reactor has its listeners for itself, nothing need be said.
+    fn accept(&self) -> String {
+        match self.spread {
+            Spread::Single => String::new(),
+            spread => format!("; {spread}"),
         }
     }
 
@@ -239,6 +250,7 @@ mod tests {
             listen,
             admin,
             cpus: &[0, 1],
+            spread: &Spread::Hash(None),
             workers: staff.workers,
             routes,
             notes,
@@ -255,9 +267,9 @@ mod tests {
 myriapod 1.2.3 · ready in 3 ms
 
   listening    http://127.0.0.1:8080/
-  reactors     2, pinned to CPUs 0-1
-  descriptors  20000 in each of 2 private tables, 18 of them kept back
-  connections  at most 39 964 at once, by the descriptor limit
+  reactors     2, pinned to CPUs 0-1; a new client goes by the kernel's hash
+  descriptors  20000 in each of 2 private tables, 21 of them kept back
+  connections  at most 39 958 at once, by the descriptor limit
   memory       150 MiB with all of them idle, 931 MiB with all busy, 8.0 GiB there
   serving      / /plaintext /json /echo /healthz /readyz /metrics
   try          curl http://127.0.0.1:8080/plaintext

@@ -12,6 +12,7 @@ use crate::config::{AccessLog, Config, Dispatch};
 use crate::worker::{Job, Staff};
 
 use super::host::Host;
+use super::spread;
 
 /// What an idle connection costs the server: one slot.
 pub const IDLE_BYTES: u64 = 64;
@@ -64,6 +65,8 @@ pub struct Reserved {
     pub pollers: u32,
     /// Listening sockets, the admin one included.
     pub listeners: u32,
+    /// By which the kernel finds the reactor with the fewest clients.
+    pub balance: u32,
     /// The access log.
     pub logs: u32,
     /// The root directory and files being sent.
@@ -89,6 +92,7 @@ impl Reserved {
             signals: SIGNALS,
             pollers: POLLERS_PER_REACTOR * reactors,
             listeners: listeners * listening_reactors + u32::from(fixed.admin.is_some()),
+            balance: spread::descriptors(config, reactors),
             logs: u32::from(matches!(fixed.access_log, AccessLog::File(_))),
             files,
             spare: SPARE,
@@ -97,7 +101,8 @@ impl Reserved {
 
     /// All of them.
     pub fn total(&self) -> u32 {
-        self.stdio + self.signals + self.pollers + self.listeners + self.logs + self.files + self.spare
+        let ours = self.pollers + self.listeners + self.balance + self.logs + self.files;
+        self.stdio + self.signals + ours + self.spare
     }
 }
 
@@ -484,7 +489,7 @@ impl std::error::Error for Shortage {}
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Listen;
+    use crate::config::{Accept, Listen};
 
     const GIB: u64 = 1 << 30;
 
@@ -512,7 +517,7 @@ mod tests {
     fn every_consumer_is_counted() {
         let mut config = Config::default();
         let plain = Budget::new(&host(20_000), &config, Tables::Shared, 2).expect("room").reserved;
-        assert_eq!(plain.total(), 3 + 2 + 2 * 2 + 2 + 8);
+        assert_eq!(plain.total(), 3 + 2 + 2 * 2 + 2 + 3 + 8);
 
         config.fixed.listen.push(Listen::Unix("a".into()));
         config.fixed.admin = Some(Listen::Unix("b".into()));
@@ -523,6 +528,10 @@ mod tests {
 
         let private = Budget::new(&host(20_000), &config, Tables::Private, 2).expect("room").reserved;
         assert_eq!(private.total(), all.total() - 2, "the other reactor listens in its own table");
+
+        config.fixed.accept = Accept::Hash;
+        let hash = Budget::new(&host(20_000), &config, Tables::Private, 2).expect("room").reserved;
+        assert_eq!(hash.total(), private.total() - 3, "nothing of the kernel's is asked for");
     }
 
     #[test]
@@ -623,9 +632,9 @@ mod tests {
         let told = refusal(&host(16), &Config::default(), Tables::Shared, 2);
         assert_eq!(
             told,
-            "the descriptor limit of 16 leaves none for clients; raise it: ulimit -n 21, or use fewer --reactors"
+            "the descriptor limit of 16 leaves none for clients; raise it: ulimit -n 24, or use fewer --reactors"
         );
-        assert!(Budget::new(&host(21), &Config::default(), Tables::Shared, 2).is_ok());
+        assert!(Budget::new(&host(24), &Config::default(), Tables::Shared, 2).is_ok());
     }
 
     #[test]
@@ -633,13 +642,13 @@ mod tests {
         let told = refusal(&host(20_000), &asking(100_000), Tables::Private, 2);
         assert_eq!(
             told,
-            "--max-connections 100000: the descriptor limit of 20000 per reactor holds 39964; raise it: ulimit -n 50018 \
-             (as root; systemd: LimitNOFILE=50018), or write --reactors 6, or --max-connections 39964"
+            "--max-connections 100000: the descriptor limit of 20000 per reactor holds 39958; raise it: ulimit -n 50021 \
+             (as root; systemd: LimitNOFILE=50021), or write --reactors 6, or --max-connections 39958"
         );
-        assert!(Budget::new(&host(50_018), &asking(100_000), Tables::Private, 2).is_ok());
-        assert!(Budget::new(&host(50_017), &asking(100_000), Tables::Private, 2).is_err());
+        assert!(Budget::new(&host(50_021), &asking(100_000), Tables::Private, 2).is_ok());
+        assert!(Budget::new(&host(50_020), &asking(100_000), Tables::Private, 2).is_err());
         assert!(Budget::new(&host(20_000), &asking(100_000), Tables::Private, 6).is_ok());
-        assert!(Budget::new(&host(20_000), &asking(39_964), Tables::Private, 2).is_ok());
+        assert!(Budget::new(&host(20_000), &asking(39_958), Tables::Private, 2).is_ok());
         assert!(!refusal(&host(20_000), &asking(100_000), Tables::Shared, 2).contains("--reactors"));
     }
 
@@ -661,7 +670,7 @@ mod tests {
     #[test]
     fn nr_open_is_named_when_it_is_in_the_way() {
         let told = refusal(&host(1 << 20), &asking(2_000_000), Tables::Shared, 2);
-        assert!(told.contains("fs.nr_open allows 1048576; raise both: sysctl fs.nr_open=2000019"), "{told}");
+        assert!(told.contains("fs.nr_open allows 1048576; raise both: sysctl fs.nr_open=2000022"), "{told}");
     }
 
     #[test]

@@ -73,6 +73,14 @@ pub struct Fact {
     pub unit: Unit,
 }
 
+/// A fact that a mode's report may have, before it is measured.
+#[derive(Clone, Copy, Debug)]
+pub struct Known {
+    pub name: &'static str,
+    pub label: &'static str,
+    pub unit: Unit,
+}
+
 /// How a figure is written for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -207,6 +215,22 @@ pub struct Ratio {
     pub middle: f64,
     pub low: f64,
     pub high: f64,
+}
+
+impl Known {
+    /// For tables of constants.
+    pub const fn new(name: &'static str, label: &'static str, unit: Unit) -> Known {
+        Known { name, label, unit }
+    }
+}
+
+impl Report {
+    /// Adds a fact that `known` announces.
+    pub fn fact(&mut self, known: &[Known], name: &str, value: f64) {
+        let Known { name, label, unit } =
+            *known.iter().find(|known| known.name == name).expect("modes announce what they tell");
+        self.facts.push(Fact { name, label, value, unit });
+    }
 }
 
 impl Load {

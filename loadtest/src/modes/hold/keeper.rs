@@ -131,9 +131,8 @@ impl Keeper {
                     *left -= 1;
                     match self.lot.open() {
                         Ok(key) => {
-                            // A connection that was just begun takes questions.
                             under_way.insert(key);
-                            let _ = self.lot.ask(key, now_ns, now_ns);
+                            _ = self.lot.ask(key, now_ns, now_ns);
                         }
                         Err(fault) => self.failed(fault),
                     }
@@ -144,7 +143,8 @@ impl Keeper {
                 while *under_way < self.window
                     && let Some(key) = rest.pop()
                 {
-                    if self.lot.is_open(key) && self.lot.ask(key, now_ns, now_ns) {
+                    if self.lot.is_open(key) {
+                        _ = self.lot.ask(key, now_ns, now_ns);
                         post.asked(now_ns);
                         *under_way += 1;
                     }
@@ -158,8 +158,9 @@ impl Keeper {
                     let key = keys[*next % keys.len()];
                     *next += 1;
                     let due_ns = schedule.take();
-                    post.asked(due_ns);
-                    if self.lot.is_open(key) && self.lot.ask(key, due_ns, now_ns) {
+                    if self.lot.is_open(key) {
+                        _ = self.lot.ask(key, due_ns, now_ns);
+                        post.asked(due_ns);
                         post.lagged(due_ns, now_ns - due_ns);
                         *under_way += 1;
                     } else {

@@ -15,9 +15,25 @@ use crate::cli::{Aim, Output};
 use crate::modes::hold::crew::{Crew, Means};
 use crate::modes::hold::stages::Stages;
 use crate::progress::Progress;
-use crate::report::Report;
+use crate::report::{Known, Report, Unit};
 use crate::run::SPARE_DESCRIPTORS;
 use crate::{table, units};
+
+/// What its report tells besides loads and steps.
+pub const FACTS: [Known; 12] = [
+    Known::new("connections", "connections held", Unit::Count),
+    Known::new("open_seconds", "time to open them", Unit::Seconds),
+    Known::new("open_rate", "opened and answered", Unit::PerSecond),
+    Known::new("probe_ratio", "p99 of the probe, most over fewest", Unit::Ratio),
+    Known::new("sweep_seconds", "each asked once more", Unit::Seconds),
+    Known::new("sweep_answers", "answers of the sweep", Unit::Count),
+    Known::new("close_seconds", "time to close them", Unit::Seconds),
+    Known::new("return_seconds", "new ones opened right after", Unit::Seconds),
+    Known::new("release_seconds", "server memory given back after", Unit::Seconds),
+    Known::new("server_bytes_after", "server memory then", Unit::Bytes),
+    Known::new("connection_errors", "connections that failed", Unit::Count),
+    Known::new("idle_share", "CPU of the server while all idle", Unit::Share),
+];
 
 /// The flags of `hold`.
 #[derive(Clone, Debug, Args)]
