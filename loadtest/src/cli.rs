@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::modes::closed::Closed;
+use crate::modes::slow::Slow;
 use crate::preflight::Check;
 use crate::progress::Progress;
 use crate::report::Report;
@@ -28,6 +29,8 @@ pub struct Cli {
 pub enum Mode {
     /// Closed loop, as wrk: each connection asks again when answered; for peak throughput
     Closed(Closed),
+    /// Beside many that drip their requests or never read, is a normal load still served?
+    Slow(Slow),
 }
 
 impl Mode {
@@ -38,6 +41,7 @@ impl Mode {
     pub fn run(&self, progress: &mut Progress) -> Result<Report, String> {
         match self {
             Mode::Closed(closed) => closed.run(progress),
+            Mode::Slow(slow) => slow.run(progress),
         }
     }
 
@@ -45,6 +49,7 @@ impl Mode {
     pub fn output(&self) -> &Output {
         match self {
             Mode::Closed(closed) => &closed.output,
+            Mode::Slow(slow) => &slow.output,
         }
     }
 }
