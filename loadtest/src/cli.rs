@@ -10,6 +10,7 @@ use crate::modes::closed::Closed;
 use crate::modes::compare::Compare;
 use crate::modes::hold::{self, Hold};
 use crate::modes::open::Open;
+use crate::modes::slow::Slow;
 use crate::preflight::Check;
 use crate::progress::Progress;
 use crate::report::{Known, Report, Unit};
@@ -37,6 +38,8 @@ pub enum Mode {
     Open(Open),
     /// Servers beside each other: interleaved blocks, ratios with confidence intervals, and a control
     Compare(Compare),
+    /// Beside many that drip their requests or never read, is a normal load still served?
+    Slow(Slow),
 }
 
 impl Mode {
@@ -50,13 +53,14 @@ impl Mode {
             Mode::Hold(hold) => hold.run(progress),
             Mode::Open(open) => open.run(progress),
             Mode::Compare(compare) => compare.run(progress),
+            Mode::Slow(slow) => slow.run(progress),
         }
     }
 
     /// Single figures that its report has, for expectations.
     pub fn facts(&self) -> Vec<(&'static str, Unit)> {
         let known: &[Known] = match self {
-            Mode::Closed(_) | Mode::Open(_) | Mode::Compare(_) => &[],
+            Mode::Closed(_) | Mode::Open(_) | Mode::Compare(_) | Mode::Slow(_) => &[],
             Mode::Hold(_) => &hold::FACTS,
         };
         known.iter().map(|known| (known.name, known.unit)).collect()
@@ -69,6 +73,7 @@ impl Mode {
             Mode::Hold(hold) => &hold.output,
             Mode::Open(open) => &open.output,
             Mode::Compare(compare) => &compare.output,
+            Mode::Slow(slow) => &slow.output,
         }
     }
 }

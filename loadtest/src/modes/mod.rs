@@ -4,3 +4,4 @@ pub mod closed;
 pub mod compare;
 pub mod hold;
 pub mod open;
+pub mod slow;
