@@ -5,9 +5,11 @@
 
 pub mod expect;
 pub mod json;
+mod plot;
 #[cfg(test)]
 mod samples;
 pub mod slope;
+pub mod svg;
 mod table;
 mod tables;
 pub mod text;
