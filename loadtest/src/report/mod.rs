@@ -4,6 +4,7 @@
 //! Nothing here measures or draws.
 
 pub mod expect;
+pub mod html;
 pub mod json;
 mod plot;
 #[cfg(test)]

@@ -290,6 +290,7 @@ fn samples_are_written_where_somebody_wants_to_look_at_them() {
         super::text::tell(&report, &mut text).unwrap();
         std::fs::write(folder.join(format!("{name}.txt")), text).unwrap();
         std::fs::write(folder.join(format!("{name}.json")), super::json::text(&report)).unwrap();
+        std::fs::write(folder.join(format!("{name}.html")), super::html::page(&report)).unwrap();
         for (plot, text) in super::svg::plots(&report) {
             std::fs::write(folder.join(format!("{name}-{plot}.svg")), text).unwrap();
         }
