@@ -188,10 +188,10 @@ mod tests {
             (&hold["slopes"], "kernel machine own server"),
             (&hold["slopes"]["server"], "base_bytes bytes_per_connection fit standard_error steps"),
             (&compare["comparison"], "blocks cases seed servers"),
-            (case, "holds name results"),
+            (case, "blocks holds name results"),
             (
                 &case["results"][2],
-                "cpu_ratio cpu_us_per_request errors p50_ns p99_ns rate rate_ratio rates server",
+                "answer_bytes cpu_ratio cpu_us_per_request errors memory p50_ns p99_ns rate rate_ratio rates server",
             ),
             (&case["results"][2]["rate_ratio"], "high low middle"),
         ] {

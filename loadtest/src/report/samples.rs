@@ -249,6 +249,7 @@ fn versus(random: &mut fastrand::Rng, server: &str, rate: f64, first: f64, cpu_u
         rate_ratio: ratio(rate / first),
         cpu_ratio: Some(ratio(cpu_us / 6.01)),
         rates: (0..12).map(|_| near(rate)).collect(),
+        ..Versus::default()
     }
 }
 
@@ -269,6 +270,7 @@ pub fn compare() -> Report {
             .map(|(server, rate)| versus(&mut random, server, rate, rates[0], 6.01 * rates[0] / rate))
             .collect(),
         holds: name != "connection per request",
+        ..Case::default()
     });
     let comparison = Comparison {
         servers: servers.map(String::from).to_vec(),

@@ -5,7 +5,7 @@
 use super::slope::{Slope, slopes};
 use super::table::Table;
 use super::units::{self, UNKNOWN};
-use super::{Case, Load, Ratio, Report, Step, Versus};
+use super::{Case, Held, Load, Ratio, Report, Step, Versus};
 use crate::latency::Latency;
 
 /// How much room there is.
@@ -63,6 +63,9 @@ const VERSUS: &[Of<Versus>] = &[
     ("to the first", Room::Terminal, |one| ratio(one.cpu_ratio)),
     ("p50", Room::Page, |one| units::nanoseconds(one.p50_ns)),
     ("p99", Room::Terminal, |one| units::nanoseconds(one.p99_ns)),
+    ("server/connection", Room::Terminal, |one| held(one, |held| units::bytes(held.server_bytes))),
+    ("to the first", Room::Terminal, |one| ratio(one.memory.map(|held| held.ratio))),
+    ("kernel/connection", Room::Terminal, |one| held(one, |held| units::bytes(held.kernel_bytes))),
     ("errors", Room::Terminal, |one| units::count(one.errors)),
 ];
 
@@ -90,7 +93,11 @@ fn mean(latency: &Latency) -> String {
 /// `1.07 (1.06..1.09)`.
 fn ratio(ratio: Option<Ratio>) -> String {
     let told = |Ratio { middle, low, high }| format!("{middle:.2} ({low:.2}..{high:.2})");
-    ratio.map_or_else(unknown, told)
+    ratio.filter(|ratio| ratio.middle.is_finite()).map_or_else(unknown, told)
+}
+
+fn held(one: &Versus, told: fn(&Held) -> String) -> String {
+    one.memory.as_ref().map_or_else(unknown, told)
 }
 
 fn columns<Row>(all: &[Of<Row>], room: Room) -> impl Iterator<Item = &Of<Row>> + Clone {
