@@ -1,24 +1,49 @@
 //! The command line: each flag's name, environment variable, help and default, in one place.
 //!
+//! A first word that is a command is one; a folder of that name is written `./doctor`.
 //! A flag overrules its variable, and an empty variable counts as not set. Values are taken as they are written:
 //! what they mean is decided in [`config::resolve`](crate::config::resolve), which sees all mistakes at once.
 //! The defaults shown here are those of [`Config`](crate::config::Config); a test holds the two together.
 
+mod doctor;
+
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use clap::builder::FalseyValueParser;
+use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::{Raw, Written};
+
+use doctor::DoctorFlags;
 
 /// A well-formed command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parsed {
     /// Every setting as written.
     pub raw: Raw,
-    /// Whether only to look at the settings, and not to serve.
-    pub check: bool,
+    /// What to do with them.
+    pub task: Task,
+}
+
+/// What the program is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// Serve until told to end.
+    Serve,
+    /// Only look at the settings.
+    Check,
+    /// Tell what this host can hold.
+    Doctor {
+        /// For scripts.
+        json: bool,
+        /// Reckon with a client on the same machine.
+        with_client: bool,
+        /// Where the host's `/proc` and `/sys` are.
+        host: PathBuf,
+    },
 }
 
 /// Reads a command line, whose first word is the program's name, and the environment.
@@ -26,14 +51,41 @@ pub struct Parsed {
 /// An error may also be the wish for help or the version; [`clap::Error::exit`] knows.
 pub fn parse(words: impl IntoIterator<Item = impl Into<OsString>>) -> Result<Parsed, clap::Error> {
     let words: Vec<OsString> = words.into_iter().map(Into::into).collect();
-    let matches = command(is_brief(&words)).try_get_matches_from(words)?;
-    let flags = Flags::from_arg_matches(&matches)?;
-    Ok(Parsed { check: flags.check, raw: raw(flags, &matches) })
+    let mut command = command(is_brief(&words));
+    let matches = command.try_get_matches_from_mut(words)?;
+    let line = Line::from_arg_matches(&matches)?;
+    match (line.command, matches.subcommand()) {
+        (Some(Command::Doctor(flags)), Some((name, inner))) => {
+            if let Some(stray) = said(&command, &matches) {
+                return Err(command.error(ErrorKind::ArgumentConflict, out_of_place(name, &stray)));
+            }
+            let DoctorFlags { settings, json, with_client, host } = flags;
+            Ok(Parsed { raw: raw(settings, inner), task: Task::Doctor { json, with_client, host } })
+        }
+        _ => {
+            let task = if line.check { Task::Check } else { Task::Serve };
+            Ok(Parsed { raw: raw(line.flags, &matches), task })
+        }
+    }
+}
+
+/// The first argument that was written, as a person would call it.
+fn said(command: &clap::Command, matches: &ArgMatches) -> Option<String> {
+    let is_said = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
+    command.get_arguments().find(|arg| is_said(arg.get_id().as_str())).map(ToString::to_string)
+}
+
+fn out_of_place(command: &str, stray: &str) -> String {
+    format!(
+        "{stray} stands before `{command}`; write it after that word, or ./{command} for the folder of that name"
+    )
 }
 
 /// `-h` is a page to glance at; the variables' names follow a rule, which it tells instead.
 fn command(brief: bool) -> clap::Command {
-    Flags::command().mut_args(|arg| arg.hide_env(brief).hide_env_values(true))
+    let shown = |arg: clap::Arg| arg.hide_env(brief).hide_env_values(true);
+    let command = Line::command().mut_args(shown);
+    command.mut_subcommand("doctor", |command| doctor::shaped(command).mut_args(shown))
 }
 
 fn is_brief(words: &[OsString]) -> bool {
@@ -45,6 +97,27 @@ fn is_brief(words: &[OsString]) -> bool {
 /// Without arguments it serves a welcome page and a few endpoints on 127.0.0.1:8080; with a directory, its files.
 #[derive(Parser)]
 #[command(name = "myriapod", version, max_term_width = 100, after_help = AFTER_HELP, after_long_help = AFTER_LONG_HELP)]
+#[command(disable_help_subcommand = true, override_usage = USAGE)]
+struct Line {
+    #[command(flatten)]
+    flags: Flags,
+
+    /// Validate the settings, print them, and exit
+    #[arg(long, env = "MYRIAPOD_CHECK", value_parser = FalseyValueParser::new(), help_heading = "Checks")]
+    check: bool,
+
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Tell how many connections this host can hold, and what binds first
+    Doctor(DoctorFlags),
+}
+
+// No doc comment: it would become that of every command that takes these.
+#[derive(Args)]
 struct Flags {
     /// The directory to serve at /, like --root
     #[arg(value_name = "DIR")]
@@ -84,6 +157,13 @@ struct Flags {
     #[arg(long, env = "MYRIAPOD_DEFER_ACCEPT", value_name = "on|off", help_heading = "Listening")]
     #[arg(default_value = "on")]
     defer_accept: Option<OsString>,
+
+    /// Who takes a new TCP connection: auto, least or hash
+    ///
+    /// least: the reactor with the fewest, chosen in the kernel by a small eBPF program, which takes CAP_BPF; hash: the kernel's hash of its addresses; auto: least where the kernel allows it, else hash.
+    #[arg(long, env = "MYRIAPOD_ACCEPT", value_name = "HOW", help_heading = "Listening")]
+    #[arg(default_value = "auto")]
+    accept: Option<OsString>,
 
     /// Reactor threads; auto: one per available CPU
     ///
@@ -248,11 +328,11 @@ struct Flags {
     #[arg(long, env = "MYRIAPOD_LOG_LEVEL", value_name = "LEVEL", help_heading = "Logging")]
     #[arg(default_value = "info")]
     log_level: Option<OsString>,
-
-    /// Validate the settings, print them, and exit
-    #[arg(long, env = "MYRIAPOD_CHECK", value_parser = FalseyValueParser::new(), help_heading = "Checks")]
-    check: bool,
 }
+
+const USAGE: &str = "\
+myriapod [OPTIONS] [DIR]
+       myriapod doctor [OPTIONS]";
 
 const AFTER_HELP: &str = "\
 TIME is 500ms, 30s, 2m or 1h, and a bare number is seconds; SIZE is 512, 16k, 1m or 1g.
@@ -267,8 +347,8 @@ Examples:
   myriapod                              a welcome page on http://127.0.0.1:8080
   myriapod ./site --listen :80          the files under ./site, to everybody
   myriapod --reactors 1 --pin 0         one reactor on CPU 0, to measure
-  myriapod --max-connections 1000000 --check
-                                        what the machine lacks for a million";
+  myriapod ./doctor                     the files of a folder with the name of a command
+  myriapod doctor                       what this host lacks for a million connections";
 
 fn raw(flags: Flags, matches: &ArgMatches) -> Raw {
     let written = |name: &str, text: Option<OsString>| placed(matches, name, text).into_iter().next();
@@ -279,6 +359,7 @@ fn raw(flags: Flags, matches: &ArgMatches) -> Raw {
         admin: written("admin", flags.admin),
         backlog: written("backlog", flags.backlog),
         defer_accept: written("defer_accept", flags.defer_accept),
+        accept: written("accept", flags.accept),
         endpoints: written("endpoints", flags.endpoints),
         server_header: written("server_header", flags.server_header),
         reactors: written("reactors", flags.reactors),
@@ -337,12 +418,12 @@ mod tests {
 
     #[test]
     fn the_definition_is_sound() {
-        Flags::command().debug_assert();
+        Line::command().debug_assert();
     }
 
     #[test]
     fn nothing_said_is_nothing_written() {
-        assert_eq!(parsed(&[]), Parsed { raw: Raw::default(), check: false });
+        assert_eq!(parsed(&[]), Parsed { raw: Raw::default(), task: Task::Serve });
     }
 
     #[test]
@@ -385,7 +466,7 @@ mod tests {
 
     #[test]
     fn defaults_shown_are_defaults_meant() {
-        let command = Flags::command();
+        let command = Line::command();
         for setting in Config::default().describe() {
             let arg = command.get_arguments().find(|arg| arg.get_long() == Some(setting.name));
             let shown =
@@ -398,7 +479,7 @@ mod tests {
 
     #[test]
     fn every_flag_has_its_variable_and_its_group() {
-        for arg in Flags::command().get_arguments() {
+        for arg in Line::command().get_arguments() {
             let Some(name) = arg.get_long() else { continue };
             assert_eq!(
                 arg.get_env().and_then(|env| env.to_str()),
@@ -407,6 +488,51 @@ mod tests {
             );
             assert!(arg.get_help_heading().is_some(), "--{name}");
         }
+    }
+
+    #[test]
+    fn the_doctor_takes_the_servers_flags_and_its_own() {
+        let words = ["doctor", "--connections", "5000", "--reactors", "2", "--demo", "--json", "site"];
+        let asked = parsed(&words);
+        assert_eq!(asked.raw.max_connections, Some(Written::flag("5000")));
+        assert_eq!(asked.raw.reactors, Some(Written::flag("2")));
+        assert_eq!(asked.raw.dir, Some(Written::argument("site")));
+        assert_eq!(asked.task, Task::Doctor { json: true, with_client: false, host: "/".into() });
+        assert_eq!(
+            parsed(&["doctor", "--max-connections", "5000"]).raw.max_connections,
+            asked.raw.max_connections
+        );
+        assert_eq!(
+            parsed(&["doctor"]).raw,
+            Raw::default(),
+            "what it asks for by default was written by nobody"
+        );
+    }
+
+    #[test]
+    fn a_folder_with_the_name_of_a_command_can_be_served() {
+        for words in [["./doctor"].as_slice(), &["--root", "doctor"], &["--", "doctor"]] {
+            assert_eq!(parsed(words).task, Task::Serve, "{words:?}");
+        }
+        assert_eq!(parsed(&["./doctor"]).raw.dir, Some(Written::argument("./doctor")));
+    }
+
+    #[test]
+    fn what_stands_before_a_command_is_not_passed_over() {
+        for (words, stray) in [(["--reactors=4", "doctor"], "--reactors"), (["site", "doctor"], "[DIR]")] {
+            let told = complaint(&words);
+            assert!(told.contains(stray) && told.contains("./doctor"), "{told}");
+        }
+        assert!(complaint(&["doctor", "--check"]).contains("unexpected argument '--check'"));
+    }
+
+    #[test]
+    fn help_for_the_doctor_shows_what_its_answer_depends_on() {
+        let told = complaint(&["doctor", "-h"]);
+        for shown in ["--connections", "--reactors", "--json", "--host", "[default: 1000000]"] {
+            assert!(told.contains(shown), "{shown}: {told}");
+        }
+        assert!(!told.contains("--idle-timeout") && told.lines().count() < 40, "{told}");
     }
 
     #[test]
@@ -420,7 +546,7 @@ mod tests {
     #[test]
     fn help_is_short_or_long() {
         let (short, long) = (complaint(&["-h"]), complaint(&["--help"]));
-        assert!(short.lines().count() < 66 && short.contains("[default: 75s]"), "{short}");
+        assert!(short.lines().count() < 74 && short.contains("[default: 75s]"), "{short}");
         assert!(long.contains("[env: MYRIAPOD_IDLE_TIMEOUT]") && long.contains("[default: 75s]"), "{long}");
         for group in [
             "Listening",

@@ -165,7 +165,8 @@
 //! - What may be kept longer than a call is an offset or a key, never a pointer; a key expires with its
 //!   tenant.
 //! - Everything has a limit with a name ([`Limits`](config::Limits)), and reaching it has an answer.
-//! - `unsafe` stands only in `reactor/stream.rs`, `reactor/descriptors.rs` and `server/`.
+//! - `unsafe` stands only in `reactor/stream.rs`, `reactor/descriptors.rs`, `reactor/balance/kernel.rs` and
+//!   `server/`.
 //!
 //! # Glossary
 //!

@@ -2,12 +2,15 @@
 
 use std::io::{self, Write};
 use std::iter;
+use std::path::Path;
 use std::process::ExitCode;
 
-use myriapod::cli;
+use myriapod::cli::{self, Task};
 use myriapod::config::{Config, DescriptorTable};
 use myriapod::server::budget::{Budget, Tables, staff_asked};
+use myriapod::server::doctor::{self, Report};
 use myriapod::server::host::Host;
+use myriapod::server::spread::Spread;
 use myriapod::server::start_error::StartError;
 use myriapod::server::{Server, refuse, run};
 
@@ -28,9 +31,10 @@ fn main() -> ExitCode {
         Ok(config) => config,
         Err(mistakes) => return refuse(mistakes, MISTAKEN),
     };
-    match parsed.check {
-        true => check(&config),
-        false => run(Server::start(&config)),
+    match parsed.task {
+        Task::Serve => run(Server::start(&config)),
+        Task::Check => check(&config),
+        Task::Doctor { json, with_client, host } => examine(&config, json, with_client, &host),
     }
 }
 
@@ -39,8 +43,8 @@ fn main() -> ExitCode {
 fn check(config: &Config) -> ExitCode {
     let mut page: String = config.describe().iter().map(|setting| format!("{setting}\n")).collect();
     let planned = plan(config);
-    if let Ok(budget) = &planned {
-        page.push_str(&format!("# {budget}\n"));
+    if let Ok((budget, spread)) = &planned {
+        page.push_str(&format!("# {budget}\n# {spread}\n"));
     }
     // Whoever stops listening half-way, as `head` does, has seen enough.
     let _ = io::stdout().write_all(page.as_bytes());
@@ -50,12 +54,29 @@ fn check(config: &Config) -> ExitCode {
     }
 }
 
-fn plan(config: &Config) -> Result<Budget, StartError> {
+/// Tells how many connections the host can hold; whether those asked for are among them is the exit code.
+fn examine(config: &Config, json: bool, with_client: bool, host: &Path) -> ExitCode {
+    if !host.join("proc").is_dir() {
+        let problem = "has no proc in it; copy /proc and /sys of that host there";
+        return refuse(iter::once(format_args!("--host {}: {problem}", host.display())), MISTAKEN);
+    }
+    let report = match Report::new(&doctor::look(host), config, with_client) {
+        Ok(report) => report,
+        Err(shortage) => return refuse(iter::once(shortage), MISTAKEN),
+    };
+    let page = if json { report.json() } else { report.page() };
+    let _ = io::stdout().write_all(page.as_bytes());
+    if report.fits() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) }
+}
+
+fn plan(config: &Config) -> Result<(Budget, Spread), StartError> {
     let host = Host::measure().raised();
     let tables = match config.fixed.descriptor_table {
         DescriptorTable::Shared => Tables::Shared,
         DescriptorTable::Auto | DescriptorTable::Private => Tables::Private,
     };
-    let budget = Budget::new(&host, config, tables, config.fixed.reactors.unwrap_or(host.cpus))?;
-    Ok(budget.with_workers(config, staff_asked(&host, config)))
+    let reactors = config.fixed.reactors.unwrap_or(host.cpus);
+    let budget = Budget::new(&host, config, tables, reactors)?;
+    let budget = budget.with_workers(config, staff_asked(&host, config));
+    Ok((budget, Spread::arrange(config, reactors)?))
 }

@@ -7,10 +7,13 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::modes::closed::Closed;
-use crate::modes::slow::Slow;
+use crate::modes::compare::Compare;
+use crate::modes::hold::{self, Hold};
+use crate::modes::open::Open;
+use crate::modes::slow::{self, Slow};
 use crate::preflight::Check;
 use crate::progress::Progress;
-use crate::report::Report;
+use crate::report::{Known, Report, Unit};
 use crate::units;
 
 /// Drives HTTP/1.1 servers and measures them honestly.
@@ -29,6 +32,12 @@ pub struct Cli {
 pub enum Mode {
     /// Closed loop, as wrk: each connection asks again when answered; for peak throughput
     Closed(Closed),
+    /// Many idle connections: memory and CPU time of each, and a probe beside them
+    Hold(Hold),
+    /// Open loop: requests are due by a schedule, and latency counts from then; for honest latency
+    Open(Open),
+    /// Servers beside each other: interleaved blocks, ratios with confidence intervals, and a control
+    Compare(Compare),
     /// Beside many that drip their requests or never read, is a normal load still served?
     Slow(Slow),
 }
@@ -41,14 +50,30 @@ impl Mode {
     pub fn run(&self, progress: &mut Progress) -> Result<Report, String> {
         match self {
             Mode::Closed(closed) => closed.run(progress),
+            Mode::Hold(hold) => hold.run(progress),
+            Mode::Open(open) => open.run(progress),
+            Mode::Compare(compare) => compare.run(progress),
             Mode::Slow(slow) => slow.run(progress),
         }
+    }
+
+    /// Single figures that its report has, for expectations.
+    pub fn facts(&self) -> Vec<(&'static str, Unit)> {
+        let known: &[Known] = match self {
+            Mode::Closed(_) | Mode::Open(_) | Mode::Compare(_) => &[],
+            Mode::Hold(_) => &hold::FACTS,
+            Mode::Slow(_) => &slow::FACTS,
+        };
+        known.iter().map(|known| (known.name, known.unit)).collect()
     }
 
     /// How what was found is told.
     pub fn output(&self) -> &Output {
         match self {
             Mode::Closed(closed) => &closed.output,
+            Mode::Hold(hold) => &hold.output,
+            Mode::Open(open) => &open.output,
+            Mode::Compare(compare) => &compare.output,
             Mode::Slow(slow) => &slow.output,
         }
     }

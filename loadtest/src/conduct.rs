@@ -206,7 +206,7 @@ impl<'a> Sum<'a> {
         if length > 0.1 {
             self.timeline.push(Moment {
                 at_seconds,
-                rate: tally.answers as f64 / length,
+                rate: tally.timely as f64 / length,
                 errors: errors_of(tally),
                 p50_ns: tally.latency.quantile(0.5),
                 p99_ns: tally.latency.quantile(0.99),
@@ -217,22 +217,34 @@ impl<'a> Sum<'a> {
 
     fn load(self) -> Load {
         let seconds = self.plan.measured.as_secs_f64();
-        let Tally { requests, answers, received, errors, latency, lag } = self.total;
-        let named = Fault::ALL.iter().map(|fault| (fault.label(), errors[*fault as usize]));
-        Load {
-            name: self.plan.name.clone(),
-            seconds,
-            rate_wanted: self.plan.rate_wanted,
-            rate: answers as f64 / seconds,
-            requests,
-            answers,
-            bytes_received: received,
-            errors: named.filter(|(_, count)| *count > 0).collect(),
-            latency,
-            lag,
-            timeline: self.timeline,
-            server_cpu_seconds: None,
-        }
+        load_of(self.plan.name.clone(), seconds, self.plan.rate_wanted, self.total, self.timeline)
+    }
+}
+
+/// A load as reports have it, from what was counted.
+pub fn load_of(
+    name: String,
+    seconds: f64,
+    rate_wanted: Option<f64>,
+    counted: Tally,
+    timeline: Vec<Moment>,
+) -> Load {
+    let Tally { requests, answers, timely, received, errors, latency, lag, busiest } = counted;
+    let named = Fault::ALL.iter().map(|fault| (fault.label(), errors[*fault as usize]));
+    Load {
+        name,
+        seconds,
+        rate_wanted,
+        rate: timely as f64 / seconds,
+        requests,
+        answers,
+        bytes_received: received,
+        errors: named.filter(|(_, count)| *count > 0).collect(),
+        latency,
+        lag,
+        timeline,
+        server_cpu_seconds: None,
+        busiest_thread: busiest,
     }
 }
 

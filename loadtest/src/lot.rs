@@ -135,23 +135,28 @@ impl Lot {
         Ok(key)
     }
 
-    /// Asks once; sent at the beginning of the next turn, together with all that was asked by then.
-    pub fn ask(&mut self, key: usize, intended_ns: u64, now_ns: u64) {
+    /// Asks once; sent at the beginning of the next turn, together with all that was asked by then. False when
+    /// the connection is over, which whoever asks may not have been told yet: then nothing was asked.
+    #[must_use]
+    pub fn ask(&mut self, key: usize, intended_ns: u64, now_ns: u64) -> bool {
         let session = &mut self.sessions[key];
+        if session.stage == Stage::Ended {
+            return false;
+        }
         session.owe(intended_ns, now_ns, self.target.request_bytes());
         self.under_way += 1;
         if session.stage == Stage::Open && !session.is_listed {
             session.is_listed = true;
             self.listed.push(key);
         }
+        true
     }
 
-    /// Ends a connection: what it had asked is forgotten.
+    /// Ends a connection: what it had asked will not be answered.
     pub fn end(&mut self, key: usize) {
         let session = &mut self.sessions[key];
         if session.stage != Stage::Ended {
             self.under_way -= session.asked.len() + usize::from(session.stage == Stage::Connecting);
-            session.asked.clear();
             session.stage = Stage::Ended;
             self.ended.push(key);
         }
@@ -166,6 +171,16 @@ impl Lot {
     /// Whether it is there and takes questions.
     pub fn is_open(&self, key: usize) -> bool {
         self.sessions.get(key).is_some_and(|session| session.stage == Stage::Open)
+    }
+
+    /// Intended starts of what was asked and not answered; of one that is over too, until the next turn.
+    pub fn unanswered(&self, key: usize) -> impl Iterator<Item = u64> + '_ {
+        self.sessions.get(key).into_iter().flat_map(|session| session.asked.iter().copied())
+    }
+
+    /// Sends what was asked at once rather than at the next turn: for whoever notes when it was sent.
+    pub fn flush(&mut self, told: &mut Vec<Happening>) {
+        self.send_listed(told);
     }
 
     /// Sends what was asked, waits until something happens (or `until`, by the run's clock), and tells what.
@@ -206,7 +221,8 @@ impl Lot {
         Ok(Some(Duration::from_nanos(left.min(look.unwrap_or(left)))))
     }
 
-    fn forget_ended(&mut self) {
+    /// Closes the descriptors of what has ended. Every turn begins with it.
+    pub fn forget_ended(&mut self) {
         for key in self.ended.drain(..) {
             self.sessions.remove(key);
         }

@@ -78,6 +78,7 @@ impl Fixed {
             Setting { name: "admin", value: self.admin.as_ref().map(ToString::to_string) },
             set("backlog", self.backlog),
             set("defer-accept", switch_text(self.defers_accept)),
+            set("accept", self.accept),
             Setting { name: "root", value: self.root.as_ref().map(|root| root.display().to_string()) },
             set("endpoints", self.endpoints),
             set("server-header", server_name_text(self.server_name.as_deref())),

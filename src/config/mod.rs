@@ -41,6 +41,8 @@ pub struct Fixed {
     pub backlog: u32,
     /// Whether the kernel holds a new connection back until its first bytes have come.
     pub defers_accept: bool,
+    /// Which reactor a new connection goes to.
+    pub accept: Accept,
     /// How many clients at once, over all reactors; `None`: as many as the descriptor limit can hold.
     pub connections_max: Option<u32>,
     /// Whether reactors get descriptor tables of their own.
@@ -89,6 +91,7 @@ impl Default for Fixed {
             // The kernel cuts it down to net.core.somaxconn.
             backlog: 65_535,
             defers_accept: true,
+            accept: Accept::Auto,
             connections_max: None,
             descriptor_table: DescriptorTable::Auto,
             workers: None,
@@ -128,6 +131,17 @@ pub enum Pin {
     Off,
     /// These CPUs in turn.
     List(Vec<u32>),
+}
+
+/// Which reactor a new TCP connection goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accept {
+    /// To the one with the fewest, where the kernel lets us choose, else by hash.
+    Auto,
+    /// To the one with the fewest, or refuse to start.
+    Least,
+    /// By the kernel's hash of its addresses.
+    Hash,
 }
 
 /// Whether reactors get descriptor tables of their own.

@@ -92,6 +92,8 @@ pub struct Raw {
     pub backlog: Option<Written>,
     /// `--defer-accept`
     pub defer_accept: Option<Written>,
+    /// `--accept`
+    pub accept: Option<Written>,
     /// `--endpoints`
     pub endpoints: Option<Written>,
     /// `--server-header`

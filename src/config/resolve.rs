@@ -116,6 +116,7 @@ impl Mistakes {
         let root = self.root(raw);
         let has_root = raw.root.is_some() || raw.dir.is_some();
         let workers = self.text("workers", &raw.workers, workers).unwrap_or(usual.workers);
+        let accepts = |text: &str| choose(values::ACCEPTS, text);
         let tables = |text: &str| choose(values::TABLES, text);
         let endpoints = |text: &str| choose(values::ENDPOINTS, text);
         let formats = |text: &str| choose(values::ACCESS_FORMATS, text);
@@ -133,6 +134,7 @@ impl Mistakes {
             defers_accept: self
                 .text("defer-accept", &raw.defer_accept, values::switch)
                 .unwrap_or(usual.defers_accept),
+            accept: self.text("accept", &raw.accept, accepts).unwrap_or(usual.accept),
             connections_max: self
                 .text("max-connections", &raw.max_connections, |text| auto_or_count(text, CONNECTIONS_MAX))
                 .flatten(),
@@ -382,7 +384,7 @@ fn unreachable(path: &Path, error: &io::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{AccessFormat, AccessLog, DescriptorTable, LogLevel, Pin};
+    use crate::config::{Accept, AccessFormat, AccessLog, DescriptorTable, LogLevel, Pin};
 
     fn flag(text: &str) -> Option<Written> {
         Some(Written::flag(text))
@@ -408,6 +410,7 @@ mod tests {
             admin: flag("2"),
             backlog: flag("3"),
             defer_accept: flag("off"),
+            accept: flag("least"),
             endpoints: flag("none"),
             server_header: flag("off"),
             reactors: flag("4"),
@@ -442,6 +445,7 @@ mod tests {
                 pin: Pin::List(vec![0, 1]),
                 backlog: 3,
                 defers_accept: false,
+                accept: Accept::Least,
                 connections_max: Some(5),
                 descriptor_table: DescriptorTable::Shared,
                 workers: Some(15),

@@ -78,6 +78,19 @@ pub fn size_about(bytes: u64) -> String {
     }
 }
 
+/// `1 048 576`: digits in threes.
+pub fn grouped(count: u64) -> String {
+    let digits = count.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(' ');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 enum Fault {
     Empty,
     Nonsense,
@@ -237,5 +250,12 @@ mod tests {
         assert_eq!(size_about(3_891), "3.7 KiB");
         assert_eq!(size_about(158 << 20), "158 MiB");
         assert_eq!(size_about(u64::MAX), "16777215 TiB");
+    }
+
+    #[test]
+    fn digits_stand_in_threes() {
+        assert_eq!(grouped(7), "7");
+        assert_eq!(grouped(1_000), "1 000");
+        assert_eq!(grouped(1_048_576), "1 048 576");
     }
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::{
-    AccessFormat, AccessLog, ConfigError, DescriptorTable, Dispatch, Endpoints, Listen, LogLevel, Pin,
+    Accept, AccessFormat, AccessLog, ConfigError, DescriptorTable, Dispatch, Endpoints, Listen, LogLevel, Pin,
 };
 
 /// `sun_path` of Linux holds 108 bytes, the last of which is NUL.
@@ -24,6 +24,9 @@ type Words<T> = [(&'static str, T)];
 /// `--endpoints`
 pub(super) const ENDPOINTS: &Words<Endpoints> =
     &[("all", Endpoints::All), ("health", Endpoints::Health), ("none", Endpoints::None)];
+/// `--accept`
+pub(super) const ACCEPTS: &Words<Accept> =
+    &[("auto", Accept::Auto), ("least", Accept::Least), ("hash", Accept::Hash)];
 /// `--fd-table`
 pub(super) const TABLES: &Words<DescriptorTable> = &[
     ("auto", DescriptorTable::Auto),
@@ -285,6 +288,12 @@ pub fn cpus_text(cpus: &[u32]) -> String {
         _ => run[0].to_string(),
     });
     runs.collect::<Vec<String>>().join(",")
+}
+
+impl fmt::Display for Accept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(word(ACCEPTS, *self))
+    }
 }
 
 impl fmt::Display for DescriptorTable {

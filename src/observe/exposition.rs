@@ -44,6 +44,8 @@ pub struct Facts<'a> {
     pub connections_max: u64,
     /// How many descriptors one table may hold.
     pub descriptor_limit: u64,
+    /// How new connections find their reactor, and why not better.
+    pub accept: (&'a str, &'a str),
     /// Whether the server is on its way out: it is not ready then.
     pub draining: bool,
     /// Workers in a handler that does not return.
@@ -93,6 +95,9 @@ struct Escaped<'a>(&'a str);
 /// Nanoseconds, written as seconds without going through a float.
 struct Seconds(u64);
 
+/// A quotient with three digits behind the point; 1 where there is nothing to divide.
+struct Ratio(u64, u64);
+
 impl Page<'_> {
     fn process(&mut self, facts: &Facts<'_>) {
         self.family("myriapod_build", Kind::Info, "What is running.");
@@ -117,6 +122,7 @@ impl Page<'_> {
             facts.connections_max,
         );
         self.gauges("myriapod_connections_open", "Connections open.", |tally| tally.open.value());
+        self.balance(facts.accept);
         self.counters("myriapod_connections_accepted", "Connections accepted.", |tally| {
             tally.accepted.value()
         });
@@ -135,6 +141,19 @@ impl Page<'_> {
         self.sum("myriapod_bytes_received", "Bytes read from clients.", |tally| tally.bytes_in.value());
         self.sum("myriapod_handler_panics", "Handlers that panicked.", |tally| tally.panics.value());
         self.sum("myriapod_bytes_sent", "Bytes written to clients.", |tally| tally.bytes_out.value());
+    }
+
+    fn balance(&mut self, (mode, why): (&str, &str)) {
+        self.family("myriapod_accept_mode", Kind::Gauge, "How new connections find their reactor.");
+        let labels = format_args!("mode=\"{}\",why=\"{}\"", Escaped(mode), Escaped(why));
+        self.sample("myriapod_accept_mode", "", labels, 1);
+        let open = || self.tallies.iter().map(|tally| tally.open.value());
+        let (most, sum) = (open().max().unwrap_or(0), open().sum());
+        self.gauge(
+            "myriapod_connections_imbalance",
+            "Connections of the most loaded reactor over their mean.",
+            Ratio(most * self.tallies.len() as u64, sum),
+        );
     }
 
     fn requests(&mut self) {
@@ -288,6 +307,14 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
+impl fmt::Display for Ratio {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Ratio(part, whole) = *self;
+        let thousandths = (part * 1_000).checked_div(whole).unwrap_or(1_000);
+        write!(out, "{}.{:03}", thousandths / 1_000, thousandths % 1_000)
+    }
+}
+
 impl fmt::Display for Seconds {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{}.{:09}", self.0 / 1_000_000_000, self.0 % 1_000_000_000)
@@ -304,6 +331,7 @@ mod tests {
         start_unix_seconds: 1_795_256_773,
         connections_max: 10_000,
         descriptor_limit: 20_000,
+        accept: ("hash", "no \"right\""),
         draining: false,
         workers_stuck: 1,
         dropped: Dropped { events: 1, lines: 2 },

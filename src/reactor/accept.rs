@@ -32,6 +32,8 @@ pub(super) struct Listener {
     pub site: u8,
     /// An edge was seen and not yet used up.
     pub is_ready: bool,
+    /// The kernel asks us, by way of a [`Seat`](super::balance::Seat), who gets its clients.
+    pub is_balanced: bool,
 }
 
 /// How long sent bytes may stay unacknowledged before the peer is taken for gone.
@@ -67,7 +69,7 @@ impl Listener {
         socket.set_nonblocking(true)?;
         socket.listen(i32::try_from(manner.backlog).unwrap_or(i32::MAX))?;
         // Worth a look at once: whoever connected before it was registered gives no edge.
-        Ok(Listener { socket, path, number, site, is_ready: true })
+        Ok(Listener { socket, path, number, site, is_ready: true, is_balanced: false })
     }
 
     /// One connection that waits, in non-blocking mode; its address is not asked for, since few want it.

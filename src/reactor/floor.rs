@@ -168,6 +168,11 @@ impl<S: Stream> Floor<S> {
         u64::from(self.clients.len()) * 10 <= u64::from(self.clients.limit()) * 9
     }
 
+    /// All connections.
+    pub(super) fn open(&self) -> u32 {
+        self.clients.len()
+    }
+
     /// Connections that are not the administrator's.
     pub(super) fn visitors(&self) -> u32 {
         self.clients.len() - self.admin_clients

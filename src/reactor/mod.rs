@@ -6,6 +6,7 @@
 
 mod accept;
 mod access;
+pub mod balance;
 mod client;
 pub mod descriptors;
 mod dispatch;
@@ -39,6 +40,7 @@ use crate::base::slots::Key;
 use crate::config::Listen;
 use crate::observe::log::Level;
 use crate::reactor::accept::{AcceptError, Listener};
+use crate::reactor::balance::{Seat, Standing};
 use crate::reactor::client::Client;
 use crate::reactor::floor::{Edge, Floor, Watcher};
 use crate::reactor::stream::Socket;
@@ -57,6 +59,8 @@ pub struct Setup {
     pub inbox: Arc<Inbox>,
     /// What connections are served with.
     pub means: Means,
+    /// How the kernel is told who should have the next client, where it asks.
+    pub seat: Option<Seat>,
 }
 
 /// How a reactor ended.
@@ -84,6 +88,7 @@ pub struct Reactor {
     inbox: Arc<Inbox>,
     floor: Floor<Socket>,
     accepting: Accepting,
+    seat: Option<Seat>,
     drain: Option<Drain>,
     /// Whether every other reactor has ended.
     is_last: bool,
@@ -129,18 +134,30 @@ impl Reactor {
             has_workers: setup.means.dispatching.hatch.is_some(),
             floor: Floor::new(setup.means, clock),
             accepting: Accepting::Yes,
+            seat: setup.seat,
             drain: None,
             is_last: false,
         }
     }
 
-    /// Opens a listener on this reactor, for that site.
+    /// Opens a listener on this reactor, for that site. `address`: which of those it is that are
+    /// [balanced](balance), if it is one.
     ///
     /// # Errors
     /// What the kernel says.
-    pub fn listen(&mut self, listen: &Listen, manner: Manner, site: u8) -> io::Result<()> {
+    pub fn listen(
+        &mut self,
+        listen: &Listen,
+        manner: Manner,
+        site: u8,
+        address: Option<u32>,
+    ) -> io::Result<()> {
         let number = self.listeners.len() as u32;
-        let listener = Listener::open(listen, manner, site, number)?;
+        let mut listener = Listener::open(listen, manner, site, number)?;
+        if let (Some(seat), Some(address)) = (&self.seat, address) {
+            seat.enter(listener.as_raw_fd(), address)?;
+            listener.is_balanced = true;
+        }
         let token = Source::<()>::Listener(number).token();
         self.poll.registry().register(&mut SourceFd(&listener.as_raw_fd()), token, Interest::READABLE)?;
         self.listeners.push(listener);
@@ -173,6 +190,7 @@ impl Reactor {
         self.floor.tally.turn_work.record(worked, 1);
         // Room may have come up in this turn, and nothing else would tell.
         self.reconsider_accepting();
+        self.tell_kernel(self.standing());
         let patience = self.patience();
         if self.floor.owes_wake() && patience != Some(Duration::ZERO) {
             // Under load there is more to do at once, and workers are woken for several turns together.
@@ -185,6 +203,9 @@ impl Reactor {
             self.sleep(patience)?;
         }
         self.floor.clock.tick();
+        if let Some(seat) = &self.seat {
+            seat.rise(self.floor.clock.now_ns());
+        }
         self.floor.tally.waiting_ns.add(self.floor.clock.now_ns() - worked_until);
         Ok(())
     }
@@ -200,6 +221,9 @@ impl Reactor {
     }
 
     fn poll(&mut self, mut patience: Option<Duration>) -> io::Result<()> {
+        if let (Some(seat), true) = (&self.seat, patience != Some(Duration::ZERO)) {
+            seat.sleep();
+        }
         while let Err(error) = self.poll.poll(&mut self.events, patience) {
             if error.kind() != io::ErrorKind::Interrupted {
                 return Err(error);
@@ -219,7 +243,9 @@ impl Reactor {
             Accepting::PausedUntil(tick) => Some(tick),
             Accepting::Yes | Accepting::Full => None,
         };
-        let moments = [self.floor.next_moment(), paused_until, self.drain.map(|drain| drain.cut_at)];
+        let cut_at = self.drain.map(|drain| drain.cut_at);
+        let count_again_at = self.seat.as_ref().map(Seat::again_at);
+        let moments = [self.floor.next_moment(), paused_until, cut_at, count_again_at];
         let now = self.floor.clock.now();
         let ticks = moments.into_iter().flatten().map(|moment| moment.since(now)).min()?;
         // One more than the distance: this tick is already under way.
@@ -302,6 +328,7 @@ impl Reactor {
         }
         // Closing a listener resets whoever waits in its queue: they were accepted by the kernel, so they are
         // served.
+        self.tell_kernel(Standing::Left);
         for listener in &mut self.listeners {
             listener.is_ready = true;
         }
@@ -377,7 +404,26 @@ impl Reactor {
                 return;
             }
         };
+        if let (Some(seat), true) = (&mut self.seat, listener.is_balanced) {
+            seat.note_accepted();
+        }
         self.floor.admit(Socket::new(fd), site);
+    }
+
+    fn standing(&self) -> Standing {
+        match self.accepting {
+            _ if self.drain.is_some() => Standing::Left,
+            Accepting::Yes => Standing::Open,
+            Accepting::PausedUntil(_) | Accepting::Full => Standing::Paused,
+        }
+    }
+
+    /// Where the kernel chooses who gets the next client, it has to know how things stand here.
+    fn tell_kernel(&mut self, standing: Standing) {
+        let Some(seat) = &mut self.seat else { return };
+        let waits = |listener: &Listener| listener.is_balanced && listener.is_ready;
+        let is_quiet = standing == Standing::Open && !self.listeners.iter().any(waits);
+        seat.tell(self.floor.open(), standing, is_quiet, self.floor.clock.now());
     }
 
     fn pause_accepting(&mut self, how: Accepting, why: &str) {

@@ -5,10 +5,11 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::config::units::{duration_text, size_about};
+use crate::config::units::{duration_text, grouped, size_about};
 use crate::config::{Config, Endpoints, Listen, Pin, cpus_text};
 
 use super::budget::{Bound, Budget, Tables};
+use super::spread::Spread;
 
 /// A banner never has more lines than this.
 pub const LINES_MAX: usize = 12;
@@ -32,6 +33,8 @@ pub struct Banner<'a> {
     pub admin: Option<&'a Listen>,
     /// The CPU of each reactor that is pinned.
     pub cpus: &'a [u32],
+    /// How new connections find their reactor.
+    pub spread: &'a Spread,
     /// Worker threads.
     pub workers: u32,
     /// The patterns of a program's own routes.
@@ -52,7 +55,7 @@ impl Banner<'_> {
             self.admin
                 .map(|admin| row("admin", format_args!("{}/metrics", reach(admin).trim_end_matches('/')))),
         );
-        lines.push(row("reactors", self.reactors()));
+        lines.push(row("reactors", format_args!("{}{}", self.reactors(), self.accept())));
         lines.extend(self.workers().map(|workers| row("workers", workers)));
         lines.push(row("descriptors", self.descriptors()));
         lines.push(row("connections", self.connections()));
@@ -93,6 +96,14 @@ impl Banner<'_> {
         }
     }
 
+    /// Where a reactor has its listeners for itself, nothing need be said.
+    fn accept(&self) -> String {
+        match self.spread {
+            Spread::Single => String::new(),
+            spread => format!("; {spread}"),
+        }
+    }
+
     fn workers(&self) -> Option<String> {
         let fixed = &self.config.fixed;
         let patience = match fixed.queue_ms_max {
@@ -123,7 +134,7 @@ impl Banner<'_> {
             Bound::Memory => "by memory",
             Bound::Index => "by design",
         };
-        format!("at most {} at once, {why}", grouped(self.budget.connections_max))
+        format!("at most {} at once, {why}", grouped(u64::from(self.budget.connections_max)))
     }
 
     fn memory(&self) -> String {
@@ -209,19 +220,6 @@ fn url(address: SocketAddr) -> String {
     }
 }
 
-/// `1 048 576`: digits in threes.
-fn grouped(count: u32) -> String {
-    let digits = count.to_string();
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(' ');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::budget::staff_asked;
@@ -252,6 +250,7 @@ mod tests {
             listen,
             admin,
             cpus: &[0, 1],
+            spread: &Spread::Hash(None),
             workers: staff.workers,
             routes,
             notes,
@@ -268,9 +267,9 @@ mod tests {
 myriapod 1.2.3 · ready in 3 ms
 
   listening    http://127.0.0.1:8080/
-  reactors     2, pinned to CPUs 0-1
-  descriptors  20000 in each of 2 private tables, 18 of them kept back
-  connections  at most 39 964 at once, by the descriptor limit
+  reactors     2, pinned to CPUs 0-1; a new client goes by the kernel's hash
+  descriptors  20000 in each of 2 private tables, 21 of them kept back
+  connections  at most 39 958 at once, by the descriptor limit
   memory       150 MiB with all of them idle, 931 MiB with all busy, 8.0 GiB there
   serving      / /plaintext /json /echo /healthz /readyz /metrics
   try          curl http://127.0.0.1:8080/plaintext
@@ -333,12 +332,5 @@ myriapod 1.2.3 · ready in 3 ms
         assert_eq!(url("[::1]:80".parse().expect("address")), "http://[::1]/");
         let every = Listen::Tcp("[::]:1".parse().expect("address"));
         assert_eq!(reach(&every), "http://localhost:1/ (every interface, [::]:1)");
-    }
-
-    #[test]
-    fn digits_stand_in_threes() {
-        assert_eq!(grouped(7), "7");
-        assert_eq!(grouped(1_000), "1 000");
-        assert_eq!(grouped(1_048_576), "1 048 576");
     }
 }

@@ -12,6 +12,7 @@ use crate::config::{AccessLog, Config, Dispatch};
 use crate::worker::{Job, Staff};
 
 use super::host::Host;
+use super::spread;
 
 /// What an idle connection costs the server: one slot.
 pub const IDLE_BYTES: u64 = 64;
@@ -39,10 +40,10 @@ const FILES_PER_TABLE_MAX: u64 = 1_024;
 const FILES_PART: u64 = 8;
 /// Unless told otherwise idle connections get at most this part of memory; buffers and the page cache have
 /// the rest.
-const IDLE_MEMORY_PART: u64 = 2;
+pub(super) const IDLE_MEMORY_PART: u64 = 2;
 /// A connection's index has 30 bits in an event's token.
 const CONNECTIONS_PER_REACTOR_MAX: u64 = (1 << 30) - 1;
-const REACTORS_MAX: u32 = 1024;
+pub(super) const REACTORS_MAX: u32 = 1024;
 
 /// Who has a table of descriptors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +65,8 @@ pub struct Reserved {
     pub pollers: u32,
     /// Listening sockets, the admin one included.
     pub listeners: u32,
+    /// By which the kernel finds the reactor with the fewest clients.
+    pub balance: u32,
     /// The access log.
     pub logs: u32,
     /// The root directory and files being sent.
@@ -89,6 +92,7 @@ impl Reserved {
             signals: SIGNALS,
             pollers: POLLERS_PER_REACTOR * reactors,
             listeners: listeners * listening_reactors + u32::from(fixed.admin.is_some()),
+            balance: spread::descriptors(config, reactors),
             logs: u32::from(matches!(fixed.access_log, AccessLog::File(_))),
             files,
             spare: SPARE,
@@ -97,7 +101,8 @@ impl Reserved {
 
     /// All of them.
     pub fn total(&self) -> u32 {
-        self.stdio + self.signals + self.pollers + self.listeners + self.logs + self.files + self.spare
+        let ours = self.pollers + self.listeners + self.balance + self.logs + self.files;
+        self.stdio + self.signals + ours + self.spare
     }
 }
 
@@ -226,20 +231,26 @@ pub fn staff_asked(host: &Host, config: &Config) -> Staff {
     Staff::of(if is_needed { fixed.workers.unwrap_or(host.cpus) } else { 0 })
 }
 
+/// Idle connections for which so much memory is enough.
+pub(super) fn connections_by_memory(bytes: u64) -> u64 {
+    bytes / (IDLE_BYTES + IDLE_KERNEL_BYTES)
+}
+
 /// What a connection costs at most: one that is being served.
 fn busy_bytes(config: &Config) -> u64 {
     IDLE_BYTES + IDLE_KERNEL_BYTES + u64::from(config.fixed.buffer_bytes) + BUSY_EXTRA_BYTES
 }
 
-struct Plan<'a> {
-    host: &'a Host,
-    config: &'a Config,
-    tables: Tables,
-    reactors: u32,
+/// The arithmetic itself, for all who reckon with connections.
+pub(super) struct Plan<'a> {
+    pub host: &'a Host,
+    pub config: &'a Config,
+    pub tables: Tables,
+    pub reactors: u32,
 }
 
 impl Plan<'_> {
-    fn reserved(&self, reactors: u32, descriptors: u64) -> Reserved {
+    pub(super) fn reserved(&self, reactors: u32, descriptors: u64) -> Reserved {
         Reserved::new(self.config, self.tables, reactors, descriptors)
     }
 
@@ -251,28 +262,42 @@ impl Plan<'_> {
     }
 
     /// Connections for which tables of `descriptors` each have room.
-    fn connections_by_descriptors(&self, reactors: u32, descriptors: u64) -> u64 {
+    pub(super) fn connections_by_descriptors(&self, reactors: u32, descriptors: u64) -> u64 {
         let reserved = u64::from(self.reserved(reactors, descriptors).total());
         descriptors.saturating_sub(reserved).saturating_mul(self.tables_count(reactors))
     }
 
     /// The other way about: the limit a table needs for so many connections.
-    fn descriptors_for(&self, connections: u64, reactors: u32) -> u64 {
+    pub(super) fn descriptors_for(&self, connections: u64, reactors: u32) -> u64 {
         let per_table = connections.div_ceil(self.tables_count(reactors));
         // What is kept for files grows with the table; sized for the whole it is enough in any case.
         let reserved = self.reserved(reactors, per_table.saturating_mul(2)).total();
         per_table + u64::from(reserved)
     }
 
+    /// Connections that can be told apart.
+    pub(super) fn connections_by_index(&self) -> u64 {
+        (CONNECTIONS_PER_REACTOR_MAX * u64::from(self.reactors)).min(u64::from(u32::MAX))
+    }
+
+    /// How many reactors it takes when each has a table of its own; more than there are.
+    pub(super) fn reactors_for(&self, connections: u64) -> Option<u32> {
+        let holds = |&reactors: &u32| {
+            self.connections_by_descriptors(reactors, self.host.descriptors()) >= connections
+        };
+        match self.tables {
+            Tables::Private => (self.reactors + 1..=REACTORS_MAX).find(holds),
+            Tables::Shared => None,
+        }
+    }
+
     /// As many as the limits can hold, and which limit that is.
     fn ceiling(&self, by_descriptors: u64) -> (u64, Bound) {
-        let by_memory =
-            self.host.memory_available_bytes / IDLE_MEMORY_PART / (IDLE_BYTES + IDLE_KERNEL_BYTES);
-        let by_index = CONNECTIONS_PER_REACTOR_MAX * u64::from(self.reactors);
+        let by_memory = connections_by_memory(self.host.memory_available_bytes / IDLE_MEMORY_PART);
         let bounds = [
             (by_descriptors, Bound::Descriptors),
             (by_memory.max(u64::from(self.reactors)), Bound::Memory),
-            (by_index.min(u64::from(u32::MAX)), Bound::Index),
+            (self.connections_by_index(), Bound::Index),
         ];
         bounds.into_iter().min_by_key(|(connections, _)| *connections).unwrap_or(bounds[0])
     }
@@ -289,7 +314,7 @@ impl Plan<'_> {
         let needed = connections * (IDLE_BYTES + IDLE_KERNEL_BYTES);
         let available = self.host.memory_available_bytes;
         if needed > available {
-            let possible = available / (IDLE_BYTES + IDLE_KERNEL_BYTES);
+            let possible = connections_by_memory(available);
             return Err(Shortage::Memory { asked, needed, available, possible });
         }
         Ok(connections)
@@ -298,12 +323,7 @@ impl Plan<'_> {
     fn short_of_descriptors(&self, asked: u32, possible: u64) -> Shortage {
         let host = self.host;
         let needed = self.descriptors_for(u64::from(asked), self.reactors);
-        let reactors = match self.tables {
-            Tables::Private => (self.reactors + 1..=REACTORS_MAX).find(|&reactors| {
-                self.connections_by_descriptors(reactors, host.descriptors()) >= u64::from(asked)
-            }),
-            Tables::Shared => None,
-        };
+        let reactors = self.reactors_for(u64::from(asked));
         let lack = Lack { asked, possible, needed, tables: self.tables, reactors };
         match needed > host.nr_open {
             true => Shortage::NrOpen { lack, nr_open: host.nr_open },
@@ -469,7 +489,7 @@ impl std::error::Error for Shortage {}
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Listen;
+    use crate::config::{Accept, Listen};
 
     const GIB: u64 = 1 << 30;
 
@@ -497,7 +517,7 @@ mod tests {
     fn every_consumer_is_counted() {
         let mut config = Config::default();
         let plain = Budget::new(&host(20_000), &config, Tables::Shared, 2).expect("room").reserved;
-        assert_eq!(plain.total(), 3 + 2 + 2 * 2 + 2 + 8);
+        assert_eq!(plain.total(), 3 + 2 + 2 * 2 + 2 + 3 + 8);
 
         config.fixed.listen.push(Listen::Unix("a".into()));
         config.fixed.admin = Some(Listen::Unix("b".into()));
@@ -508,6 +528,10 @@ mod tests {
 
         let private = Budget::new(&host(20_000), &config, Tables::Private, 2).expect("room").reserved;
         assert_eq!(private.total(), all.total() - 2, "the other reactor listens in its own table");
+
+        config.fixed.accept = Accept::Hash;
+        let hash = Budget::new(&host(20_000), &config, Tables::Private, 2).expect("room").reserved;
+        assert_eq!(hash.total(), private.total() - 3, "nothing of the kernel's is asked for");
     }
 
     #[test]
@@ -608,9 +632,9 @@ mod tests {
         let told = refusal(&host(16), &Config::default(), Tables::Shared, 2);
         assert_eq!(
             told,
-            "the descriptor limit of 16 leaves none for clients; raise it: ulimit -n 21, or use fewer --reactors"
+            "the descriptor limit of 16 leaves none for clients; raise it: ulimit -n 24, or use fewer --reactors"
         );
-        assert!(Budget::new(&host(21), &Config::default(), Tables::Shared, 2).is_ok());
+        assert!(Budget::new(&host(24), &Config::default(), Tables::Shared, 2).is_ok());
     }
 
     #[test]
@@ -618,13 +642,13 @@ mod tests {
         let told = refusal(&host(20_000), &asking(100_000), Tables::Private, 2);
         assert_eq!(
             told,
-            "--max-connections 100000: the descriptor limit of 20000 per reactor holds 39964; raise it: ulimit -n 50018 \
-             (as root; systemd: LimitNOFILE=50018), or write --reactors 6, or --max-connections 39964"
+            "--max-connections 100000: the descriptor limit of 20000 per reactor holds 39958; raise it: ulimit -n 50021 \
+             (as root; systemd: LimitNOFILE=50021), or write --reactors 6, or --max-connections 39958"
         );
-        assert!(Budget::new(&host(50_018), &asking(100_000), Tables::Private, 2).is_ok());
-        assert!(Budget::new(&host(50_017), &asking(100_000), Tables::Private, 2).is_err());
+        assert!(Budget::new(&host(50_021), &asking(100_000), Tables::Private, 2).is_ok());
+        assert!(Budget::new(&host(50_020), &asking(100_000), Tables::Private, 2).is_err());
         assert!(Budget::new(&host(20_000), &asking(100_000), Tables::Private, 6).is_ok());
-        assert!(Budget::new(&host(20_000), &asking(39_964), Tables::Private, 2).is_ok());
+        assert!(Budget::new(&host(20_000), &asking(39_958), Tables::Private, 2).is_ok());
         assert!(!refusal(&host(20_000), &asking(100_000), Tables::Shared, 2).contains("--reactors"));
     }
 
@@ -646,7 +670,7 @@ mod tests {
     #[test]
     fn nr_open_is_named_when_it_is_in_the_way() {
         let told = refusal(&host(1 << 20), &asking(2_000_000), Tables::Shared, 2);
-        assert!(told.contains("fs.nr_open allows 1048576; raise both: sysctl fs.nr_open=2000019"), "{told}");
+        assert!(told.contains("fs.nr_open allows 1048576; raise both: sysctl fs.nr_open=2000022"), "{told}");
     }
 
     #[test]

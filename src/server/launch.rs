@@ -9,6 +9,7 @@ use mio::Poll;
 
 use crate::config::Listen;
 use crate::observe::log::{Level, Log};
+use crate::reactor::balance::Seat;
 use crate::reactor::{Farewell, Inbox, Manner, Notice, Reactor, SITE_ADMIN, SITE_MAIN, Setup, descriptors};
 use crate::server::budget::Tables;
 use crate::server::plan::Plan;
@@ -67,12 +68,13 @@ impl Plan<'_> {
     ) -> Result<Running, StartError> {
         let log = self.log.clone();
         let Gate { poll, inbox } = gate;
-        let setup = Setup { poll, inbox: Arc::clone(&inbox), means: self.means(number, hatch) };
+        let seat = self.spread.balance().map(|balance| Seat::new(balance, number));
+        let setup = Setup { poll, inbox: Arc::clone(&inbox), means: self.means(number, hatch), seat };
         let place = Place {
             cpu: self.cpus.get(number as usize).copied(),
             is_private: self.budget.tables == Tables::Private,
             descriptors: self.budget.descriptors_per_table,
-            listen: self.listeners_of(number),
+            doors: self.doors_of(number),
             manner: Manner { backlog: self.config.fixed.backlog, defers: self.config.fixed.defers_accept },
         };
         let thread = thread::Builder::new()
@@ -94,16 +96,29 @@ impl Plan<'_> {
 
     /// TCP listeners are opened by every reactor, and the kernel spreads clients over them. A unix socket
     /// cannot be shared so: each belongs to one reactor. So does the admin listener.
-    fn listeners_of(&self, number: u32) -> Vec<(Listen, u8)> {
-        let is_mine = |at: usize, listen: &Listen| match listen {
-            Listen::Tcp(_) => true,
-            Listen::Unix(_) => at as u32 % self.budget.reactors == number,
-        };
-        let main = self.listen.iter().enumerate().filter(|(at, listen)| is_mine(*at, listen));
-        let main = main.map(|(_, listen)| (listen.clone(), SITE_MAIN));
-        let admin = self.admin.iter().filter(|_| number == 0).map(|listen| (listen.clone(), SITE_ADMIN));
-        main.chain(admin).collect()
+    fn doors_of(&self, number: u32) -> Vec<Door> {
+        let mut addresses = 0..;
+        let mut doors = Vec::new();
+        for (at, listen) in self.listen.iter().enumerate() {
+            let address = match listen {
+                Listen::Tcp(_) => addresses.next(),
+                Listen::Unix(_) if at as u32 % self.budget.reactors == number => None,
+                Listen::Unix(_) => continue,
+            };
+            doors.push(Door { listen: listen.clone(), site: SITE_MAIN, address });
+        }
+        let admin = self.admin.iter().filter(|_| number == 0);
+        doors.extend(admin.map(|listen| Door { listen: listen.clone(), site: SITE_ADMIN, address: None }));
+        doors
     }
+}
+
+/// Where a reactor listens.
+struct Door {
+    listen: Listen,
+    site: u8,
+    /// Which it is of the addresses that all reactors listen on.
+    address: Option<u32>,
 }
 
 /// Where a reactor runs and listens.
@@ -111,7 +126,7 @@ struct Place {
     cpu: Option<u32>,
     is_private: bool,
     descriptors: u32,
-    listen: Vec<(Listen, u8)>,
+    doors: Vec<Door>,
     manner: Manner,
 }
 
@@ -126,10 +141,11 @@ impl Place {
             descriptors::grow(self.descriptors);
         }
         let mut reactor = Reactor::new(setup);
-        for (listen, site) in &self.listen {
+        for Door { listen, site, address } in &self.doors {
             // An operator's connection is taken at once: it may be the last one there are descriptors for.
             let manner = Manner { defers: self.manner.defers && *site == SITE_MAIN, ..self.manner };
-            reactor.listen(listen, manner, *site).map_err(|error| explain_bind(listen, error))?;
+            let opened = reactor.listen(listen, manner, *site, *address);
+            opened.map_err(|error| explain_bind(listen, error))?;
         }
         Ok(reactor)
     }

@@ -8,6 +8,7 @@ mod app;
 pub mod banner;
 pub mod budget;
 mod builder;
+pub mod doctor;
 pub mod holder;
 pub mod host;
 mod launch;
@@ -15,6 +16,7 @@ mod memory;
 mod plan;
 mod run;
 pub mod signals;
+pub mod spread;
 pub mod start_error;
 mod topology;
 
@@ -37,6 +39,7 @@ use crate::server::budget::{Budget, Tables};
 use crate::server::host::Host;
 use crate::server::launch::Running;
 use crate::server::plan::Plan;
+use crate::server::spread::Spread;
 use crate::server::start_error::{StartError, explain_bind};
 use crate::worker::{Staff, Workers};
 
@@ -89,9 +92,10 @@ impl Server {
         let budget = Budget::new(&host, config, tables(config)?, reactors)?;
 
         let (claims, listen, admin) = claim_all(config)?;
+        let spread = Spread::arrange(config, reactors)?;
         let staff = Staff::of(config.fixed.workers.unwrap_or(host.cpus));
         let routes = app.patterns.clone();
-        let plan = Plan::new(config, budget, staff, listen, admin, app)?;
+        let plan = Plan::new(config, budget, spread, staff, listen, admin, app)?;
         let (bell, alarm) = mpsc::channel();
         let gates = plan.gates()?;
         let shop = plan.workshop(&gates);
@@ -106,6 +110,7 @@ impl Server {
             listen: &plan.listen,
             admin: plan.admin.as_ref(),
             cpus: &plan.cpus,
+            spread: &plan.spread,
             workers: plan.staff.workers,
             routes: &routes,
             notes: &[],

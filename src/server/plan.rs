@@ -17,6 +17,7 @@ use crate::reactor::{CloseReason, Dispatching, Inbox, Means, Refusal};
 use crate::server::app::App;
 use crate::server::budget::{Budget, jobs_out_max, urgent_reserve};
 use crate::server::launch::Gate;
+use crate::server::spread::Spread;
 use crate::server::start_error::StartError;
 use crate::server::{memory, topology};
 use crate::worker::{Hatch, ReplyDesk, Staff, Workers, Workshop};
@@ -36,6 +37,7 @@ const METHOD_LABELS: [&str; Method::ALL.len()] = {
 pub(super) struct Plan<'a> {
     pub config: &'a Config,
     pub budget: Budget,
+    pub spread: Spread,
     pub listen: Vec<Listen>,
     pub admin: Option<Listen>,
     pub cpus: Vec<u32>,
@@ -51,6 +53,7 @@ impl<'a> Plan<'a> {
     pub(super) fn new(
         config: &'a Config,
         budget: Budget,
+        spread: Spread,
         staff: Staff,
         listen: Vec<Listen>,
         admin: Option<Listen>,
@@ -68,6 +71,7 @@ impl<'a> Plan<'a> {
         let mut plan = Plan {
             config,
             budget,
+            spread,
             listen,
             admin,
             cpus,
@@ -160,6 +164,7 @@ impl<'a> Plan<'a> {
             start_unix_seconds: since_1970.as_secs(),
             connections_max: u64::from(self.budget.connections_max),
             descriptor_limit: self.budget.descriptors_limit,
+            accept: (self.spread.name(), self.spread.why()),
         };
         gateway.with("/metrics", metrics)
     }

@@ -16,6 +16,7 @@ use crate::config::{ConfigError, Listen};
 
 use super::budget::Shortage;
 use super::holder::{self, Holder};
+use super::spread::Obstacle;
 
 /// What kept the server from starting.
 #[derive(Debug)]
@@ -81,6 +82,8 @@ pub enum StartError {
         /// What the kernel said.
         error: io::Error,
     },
+    /// `--accept least` where the kernel does not allow it.
+    Accept(Obstacle),
     /// A route runs on workers, and there are none.
     NoWorkers {
         /// Its pattern.
@@ -179,6 +182,9 @@ impl fmt::Display for StartError {
             StartError::PrivateTable { error } => {
                 write!(f, "--fd-table private: the kernel does not allow it ({error}); write --fd-table auto")
             }
+            StartError::Accept(obstacle) => {
+                write!(f, "--accept least: {obstacle}; {}, or write --accept hash", obstacle.fix())
+            }
             StartError::NoWorkers { route } => {
                 write!(f, "--workers 0: {route} runs on workers; write --workers 1 or more, or auto")
             }
@@ -227,7 +233,7 @@ fn every_interface(address: &SocketAddr) -> String {
 }
 
 /// What `setcap` would have to be told.
-fn program() -> String {
+pub(super) fn program() -> String {
     std::env::current_exe()
         .map_or_else(|_| String::from("$(which myriapod)"), |path| path.display().to_string())
 }

@@ -3,9 +3,22 @@
 //! Times are seconds, latencies nanoseconds, rates per second, memory bytes; a field's name says so.
 //! Nothing here measures or draws.
 
+pub mod expect;
+pub mod json;
+#[cfg(test)]
+mod samples;
+pub mod slope;
+mod table;
+mod tables;
+pub mod text;
+pub mod units;
+
 use std::collections::BTreeMap;
 
+use serde::Serialize;
+
 use crate::latency::Latency;
+use expect::Judgement;
 
 /// One run of one mode.
 #[derive(Debug, Default)]
@@ -34,10 +47,12 @@ pub struct Report {
     pub steps: Vec<Step>,
     /// `compare` only.
     pub comparison: Option<Comparison>,
+    /// How the expectations fared, in the order they were written; empty when there were none.
+    pub judgements: Vec<Judgement>,
 }
 
 /// Where the run took place.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Machine {
     /// `AMD EPYC 7763`, without the noise.
     pub processor: String,
@@ -58,8 +73,17 @@ pub struct Fact {
     pub unit: Unit,
 }
 
+/// A fact that a mode's report may have, before it is measured.
+#[derive(Clone, Copy, Debug)]
+pub struct Known {
+    pub name: &'static str,
+    pub label: &'static str,
+    pub unit: Unit,
+}
+
 /// How a figure is written for people.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Unit {
     Count,
     PerSecond,
@@ -81,10 +105,11 @@ pub struct Load {
     pub seconds: f64,
     /// Requests per second that were asked for; none for a closed loop.
     pub rate_wanted: Option<f64>,
-    /// Answers per second that came, right ones only.
+    /// Answers per second that came within the span, right ones only.
     pub rate: f64,
     pub requests: u64,
-    /// Right answers.
+    /// Right answers. In an open loop all requests that were due within the span have an outcome, here or in
+    /// `errors`, also when it came after the span; so there may be more of them than the rate says.
     pub answers: u64,
     pub bytes_received: u64,
     /// By kind (see `faults.rs`), kinds that did not occur left out.
@@ -97,10 +122,12 @@ pub struct Load {
     pub timeline: Vec<Moment>,
     /// CPU seconds of the server in this span, where its process is known.
     pub server_cpu_seconds: Option<f64>,
+    /// Share of a CPU that the generator's busiest thread took: near 1, the generator was the limit.
+    pub busiest_thread: f64,
 }
 
 /// One second (or what is left of it) of a load.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Moment {
     /// End of it, from the load's beginning.
     pub at_seconds: f64,
@@ -112,7 +139,7 @@ pub struct Moment {
 }
 
 /// What was seen with so many connections held, after they settled.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Step {
     pub connections: u64,
     /// Seconds that opening the connections since the last step took, each answered once.
@@ -136,7 +163,7 @@ pub struct Step {
 }
 
 /// One metric of the server over all its label sets.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Scraped {
     pub name: String,
     pub series: usize,
@@ -146,7 +173,7 @@ pub struct Scraped {
 }
 
 /// Two or more servers beside each other.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Comparison {
     /// The first is what the others are divided by; the control is named as `<first> again`.
     pub servers: Vec<String>,
@@ -156,16 +183,19 @@ pub struct Comparison {
 }
 
 /// One kind of load in a comparison: `plaintext, depth 16`.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Case {
     pub name: String,
+    /// How often it was measured, more than planned where the control did not hold at once.
+    pub blocks: u32,
+    /// The first server first, the control last. Servers that cannot do this are left out.
     pub results: Vec<Versus>,
     /// Whether the control's ratio lies within the bound.
     pub holds: bool,
 }
 
 /// One server in one case.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Versus {
     pub server: String,
     /// Median over the blocks.
@@ -180,14 +210,45 @@ pub struct Versus {
     pub cpu_ratio: Option<Ratio>,
     /// Every block's rate, for plots.
     pub rates: Vec<f64>,
+    /// Bytes of one answer, head and body.
+    pub answer_bytes: f64,
+    /// Where connections were only held: what each takes. Rates, latencies and CPU time are unknown then.
+    pub memory: Option<Held>,
+}
+
+/// What one connection takes that is held and idle; medians over the blocks.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Held {
+    /// Proportional set size of the server.
+    pub server_bytes: f64,
+    /// Slabs of the kernel, for both ends, since both are on this machine.
+    pub kernel_bytes: f64,
+    /// The server's bytes over the first server's.
+    pub ratio: Ratio,
 }
 
 /// A ratio with its 95 % confidence interval.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Ratio {
     pub middle: f64,
     pub low: f64,
     pub high: f64,
+}
+
+impl Known {
+    /// For tables of constants.
+    pub const fn new(name: &'static str, label: &'static str, unit: Unit) -> Known {
+        Known { name, label, unit }
+    }
+}
+
+impl Report {
+    /// Adds a fact that `known` announces.
+    pub fn fact(&mut self, known: &[Known], name: &str, value: f64) {
+        let Known { name, label, unit } =
+            *known.iter().find(|known| known.name == name).expect("modes announce what they tell");
+        self.facts.push(Fact { name, label, value, unit });
+    }
 }
 
 impl Load {
@@ -201,5 +262,12 @@ impl Load {
     #[must_use]
     pub fn achieved(&self) -> f64 {
         self.rate_wanted.map_or(1.0, |wanted| self.rate / wanted)
+    }
+
+    /// CPU time the server spent on one right answer, where its process is known and there was one.
+    #[must_use]
+    pub fn cpu_ns_per_answer(&self) -> Option<f64> {
+        let seconds = self.server_cpu_seconds?;
+        (self.answers > 0).then(|| seconds * 1e9 / self.answers as f64)
     }
 }

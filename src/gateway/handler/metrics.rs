@@ -27,6 +27,8 @@ pub struct Metrics {
     pub connections_max: u64,
     /// Descriptors in one table.
     pub descriptor_limit: u64,
+    /// How new connections find their reactor, and why not better.
+    pub accept: (&'static str, String),
 }
 
 impl Handler for Metrics {
@@ -41,6 +43,7 @@ impl Handler for Metrics {
             start_unix_seconds: self.start_unix_seconds,
             connections_max: self.connections_max,
             descriptor_limit: self.descriptor_limit,
+            accept: (self.accept.0, &self.accept.1),
             draining: self.lifecycle.is_draining(),
             workers_stuck: self.lifecycle.stuck_workers().load(Ordering::Relaxed),
             dropped: self.log.dropped(),

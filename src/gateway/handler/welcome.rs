@@ -150,6 +150,7 @@ mod tests {
             start_unix_seconds: 0,
             connections_max: 1,
             descriptor_limit: 1,
+            accept: ("hash", String::new()),
         };
         let config = Config::default();
         Gateway::new()

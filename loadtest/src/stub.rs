@@ -1,0 +1,146 @@
+//! A server for tests: a thread for each connection, and a script that says what each request meets.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::answer::Expected;
+use crate::conduct::{Origin, Plan};
+use crate::target::{Question, Target};
+
+/// What becomes of one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Move {
+    Answer,
+    /// With another status than all others.
+    Fail,
+    /// Nobody is answered for so long, whatever connection they ask on.
+    Stall(Duration),
+    /// This one connection is not answered again, and stays open.
+    Silence,
+    /// Closes instead of answering.
+    Close,
+    /// Answers, says that it will close, and does.
+    Part,
+    /// Answers, says that it will close, and does not.
+    Linger,
+}
+
+/// The server; ends with it.
+pub struct Stub {
+    pub address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    script: Box<dyn Fn(u64) -> Move + Send + Sync>,
+    asked: AtomicU64,
+    connections: AtomicU64,
+    is_over: AtomicBool,
+    gate: Mutex<()>,
+}
+
+const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+const FAILURE: &[u8] = b"HTTP/1.1 500 Oh\r\nContent-Length: 5\r\n\r\nhello";
+const PARTING: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello";
+
+impl Stub {
+    /// Asks the script for every request, counted from nought over all connections.
+    pub fn new(script: impl Fn(u64) -> Move + Send + Sync + 'static) -> Stub {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let shared = Arc::new(Shared {
+            script: Box::new(script),
+            asked: AtomicU64::new(0),
+            connections: AtomicU64::new(0),
+            is_over: AtomicBool::new(false),
+            gate: Mutex::new(()),
+        });
+        let accepting = Arc::clone(&shared);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                if accepting.is_over.load(Ordering::SeqCst) {
+                    return;
+                }
+                accepting.connections.fetch_add(1, Ordering::SeqCst);
+                let serving = Arc::clone(&accepting);
+                std::thread::spawn(move || serving.serve(stream.unwrap()));
+            }
+        });
+        Stub { address, shared }
+    }
+
+    /// Requests that came so far.
+    pub fn asked(&self) -> u64 {
+        self.shared.asked.load(Ordering::SeqCst)
+    }
+
+    /// Connections that were accepted so far.
+    pub fn connections(&self) -> u64 {
+        self.shared.connections.load(Ordering::SeqCst)
+    }
+
+    /// A load of one thread on it, without warming up.
+    pub fn plan(&self, closes: bool, timeout: Duration, measured: Duration) -> Plan<'static> {
+        let (method, path, host) = ("GET".into(), "/".into(), "stub".into());
+        let question = Question { method, path, host, closes, ..Question::default() };
+        let expected = Expected { status: Some(200), length: Some(5), body: Some(b"hello".to_vec()) };
+        Plan {
+            name: "test".into(),
+            target: Arc::new(Target::new(self.address, &question, expected)),
+            threads: 1,
+            sources: Origin::Loopback,
+            timeout,
+            warm_up: Duration::ZERO,
+            measured,
+            rate_wanted: None,
+            server: None,
+        }
+    }
+}
+
+impl Drop for Stub {
+    fn drop(&mut self) {
+        self.shared.is_over.store(true, Ordering::SeqCst);
+        drop(TcpStream::connect(self.address));
+    }
+}
+
+impl Shared {
+    /// Serves one connection until either side has enough.
+    fn serve(&self, mut stream: TcpStream) {
+        let mut input = Vec::new();
+        let mut piece = [0; 4096];
+        while let Ok(count @ 1..) = stream.read(&mut piece) {
+            input.extend_from_slice(&piece[..count]);
+            while let Some(end) = memchr::memmem::find(&input, b"\r\n\r\n") {
+                input.drain(..end + 4);
+                match (self.script)(self.asked.fetch_add(1, Ordering::SeqCst)) {
+                    Move::Stall(time) => {
+                        let _all_wait = self.gate.lock().unwrap();
+                        std::thread::sleep(time);
+                    }
+                    Move::Silence => {
+                        let _ = stream.read_to_end(&mut input);
+                        return;
+                    }
+                    Move::Close => return,
+                    Move::Part => return drop(stream.write_all(PARTING)),
+                    Move::Linger => {
+                        let _ = stream.write_all(PARTING);
+                        continue;
+                    }
+                    Move::Fail => {
+                        let _ = stream.write_all(FAILURE);
+                        continue;
+                    }
+                    Move::Answer => {}
+                }
+                drop(self.gate.lock().unwrap());
+                let _ = stream.write_all(ANSWER);
+            }
+        }
+    }
+}
