@@ -11,6 +11,7 @@ use crate::modes::compare::Compare;
 use crate::modes::hold::{self, Hold};
 use crate::modes::open::Open;
 use crate::modes::slow::Slow;
+use crate::modes::sweep;
 use crate::preflight::Check;
 use crate::progress::Progress;
 use crate::report::{Known, Report, Unit};
@@ -60,8 +61,9 @@ impl Mode {
     /// Single figures that its report has, for expectations.
     pub fn facts(&self) -> Vec<(&'static str, Unit)> {
         let known: &[Known] = match self {
-            Mode::Closed(_) | Mode::Open(_) | Mode::Compare(_) | Mode::Slow(_) => &[],
             Mode::Hold(_) => &hold::FACTS,
+            Mode::Open(open) if open.sweeping.sweep => &sweep::FACTS,
+            Mode::Closed(_) | Mode::Open(_) | Mode::Compare(_) | Mode::Slow(_) => &[],
         };
         known.iter().map(|known| (known.name, known.unit)).collect()
     }
