@@ -34,6 +34,8 @@ pub struct Lot {
     input: Box<[u8]>,
     /// Keys with something to send.
     listed: Vec<usize>,
+    /// Keys of connections where more lies than one turn may read.
+    unread: Vec<usize>,
     /// Keys of connections that are over.
     ended: Vec<usize>,
     /// Questions without an answer, and connections under way: whether timeouts need a look.
@@ -50,16 +52,21 @@ pub enum Happening {
     Opened { key: usize },
     /// An answer is complete, right or (`fault`) wrong. Who `closes` takes no more questions.
     Answered { key: usize, intended_ns: u64, at_ns: u64, fault: Option<Fault>, closes: bool },
-    /// It is over, with so many questions unanswered. Without a fault nothing was under way.
+    /// It is over, with so many questions unanswered. Without a fault nothing was under way, or the server had
+    /// said that it would close.
     Over { key: usize, fault: Option<Fault>, unanswered: usize },
 }
 
 const EVENTS_PER_TURN_MAX: usize = 1024;
 const INPUT_BYTES: usize = 256 * 1024;
+/// Reads of one connection in a turn: an answer without end must not keep the others, and the clock, waiting.
+const READS_PER_TURN_MAX: u32 = 4;
 const WAKER: Token = Token(usize::MAX);
 const ALARM: Token = Token(usize::MAX - 1);
 /// Waits shorter than this are ended by the alarm.
 const COARSE_NS: u64 = 50_000_000;
+/// How long to wait for a close that was announced. What comes of it is no error.
+const PARTING_NS: u64 = 1_000_000_000;
 /// How often those who wait too long are looked for.
 const LOOK_NS: u64 = 250_000_000;
 
@@ -99,6 +106,7 @@ impl Lot {
             memory: Memory::default(),
             input: vec![0; INPUT_BYTES].into_boxed_slice(),
             listed: Vec::new(),
+            unread: Vec::new(),
             ended: Vec::new(),
             under_way: 0,
             looked_ns: 0,
@@ -156,7 +164,8 @@ impl Lot {
     pub fn end(&mut self, key: usize) {
         let session = &mut self.sessions[key];
         if session.stage != Stage::Ended {
-            self.under_way -= session.asked.len() + usize::from(session.stage == Stage::Connecting);
+            let begun = session.stage == Stage::Connecting || session.is_parting;
+            self.under_way -= session.asked.len() + usize::from(begun);
             session.stage = Stage::Ended;
             self.ended.push(key);
         }
@@ -171,6 +180,11 @@ impl Lot {
     /// Whether it is there and takes questions.
     pub fn is_open(&self, key: usize) -> bool {
         self.sessions.get(key).is_some_and(|session| session.stage == Stage::Open)
+    }
+
+    /// Whether the other side has said that it will close, or has closed after that; known until the next turn.
+    pub fn is_parting(&self, key: usize) -> bool {
+        self.sessions.get(key).is_some_and(|session| session.is_parting)
     }
 
     /// Intended starts of what was asked and not answered; of one that is over too, until the next turn.
@@ -190,7 +204,8 @@ impl Lot {
     pub fn turn(&mut self, until_ns: Option<u64>, told: &mut Vec<Happening>) -> io::Result<()> {
         self.forget_ended();
         self.send_listed(told);
-        let wait = self.wait_for(until_ns, !told.is_empty())?;
+        let unread = std::mem::take(&mut self.unread);
+        let wait = self.wait_for(until_ns, !told.is_empty() || !unread.is_empty())?;
         match self.poll.poll(&mut self.events, wait) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             outcome => outcome?,
@@ -202,6 +217,7 @@ impl Lot {
             }
         }
         self.events = events;
+        self.go_on_reading(unread, told);
         self.expire(told);
         Ok(())
     }
@@ -237,13 +253,21 @@ impl Lot {
             // Ended and forgotten since, or even a stranger by now: to send what a stranger owes does no harm.
             let Some(session) = self.sessions.get_mut(key) else { continue };
             session.is_listed = false;
-            if session.stage == Stage::Open
-                && let Err(error) = session.send(&self.target)
-            {
-                self.over(key, Some(Fault::of(&error)), told);
+            if session.stage == Stage::Open {
+                self.send(key, told);
             }
         }
         self.listed = listed;
+    }
+
+    fn send(&mut self, key: usize, told: &mut Vec<Happening>) {
+        let session = &mut self.sessions[key];
+        if let Err(error) = session.send(&self.target) {
+            // An answer may have come before the reset: one too early, with the reason for it.
+            session.broken = Some(Fault::of(&error));
+            self.drain(key, true, told);
+            self.over(key, Some(Fault::of(&error)), told);
+        }
     }
 
     fn serve(&mut self, event: &Event, told: &mut Vec<Happening>) {
@@ -261,20 +285,39 @@ impl Lot {
                 Ok(None) => return self.over(key, Some(Fault::Reset), told),
             }
         }
-        if event.is_writable()
-            && let Err(error) = self.sessions[key].send(&self.target)
-        {
-            return self.over(key, Some(Fault::of(&error)), told);
+        // Reading comes first: to send on a connection that was reset takes the error away from who reads.
+        let ends = event.is_read_closed() || event.is_error();
+        if event.is_readable() || ends {
+            self.drain(key, ends, told);
         }
-        if event.is_readable() || event.is_read_closed() {
-            self.drain(key, event.is_read_closed(), told);
+        if event.is_writable() && self.sessions[key].stage == Stage::Open {
+            self.send(key, told);
         }
     }
 
-    /// Reads until there is nothing more; a short read says so, unless the end was announced with it.
+    /// What was left to be read by the turn before.
+    fn go_on_reading(&mut self, unread: Vec<usize>, told: &mut Vec<Happening>) {
+        for key in unread {
+            // A stranger by now has nothing to read, at worst.
+            let Some(session) = self.sessions.get_mut(key) else { continue };
+            session.is_unread = false;
+            self.drain(key, true, told);
+        }
+    }
+
+    /// Reads until there is nothing more, or enough for now; a short read says that there is nothing more, unless
+    /// the end was announced with it.
     fn drain(&mut self, key: usize, ends: bool, told: &mut Vec<Happening>) {
         let mut input = std::mem::take(&mut self.input);
+        let mut reads = 0;
         while let Some(session) = self.sessions.get_mut(key).filter(|session| session.stage == Stage::Open) {
+            if reads == READS_PER_TURN_MAX {
+                if !std::mem::replace(&mut session.is_unread, true) {
+                    self.unread.push(key);
+                }
+                break;
+            }
+            reads += 1;
             match session.receive(&mut input) {
                 Ok(Some(0)) => self.at_end(key, told),
                 Ok(Some(count)) => {
@@ -317,6 +360,9 @@ impl Lot {
         session.since_ns = at_ns;
         self.under_way -= 1;
         let Answer { fault, closes, .. } = answer;
+        if closes && !std::mem::replace(&mut session.is_parting, true) {
+            self.under_way += 1;
+        }
         told.push(Happening::Answered { key, intended_ns, at_ns, fault, closes });
         true
     }
@@ -325,14 +371,17 @@ impl Lot {
     fn at_end(&mut self, key: usize, told: &mut Vec<Happening>) {
         let at_ns = self.now_ns();
         let session = &mut self.sessions[key];
-        let is_amid = session.reader.is_amid();
-        match session.reader.end(&self.target.expected) {
-            Some(answer) => {
-                self.answered(key, answer, at_ns, told);
-                self.over(key, None, told);
-            }
-            None => self.over(key, is_amid.then_some(Fault::Closed), told),
+        if let Some(fault) = session.broken {
+            // The end that a reset looks like, once it was told elsewhere.
+            return self.over(key, Some(fault), told);
         }
+        let is_amid = session.reader.is_amid();
+        let fault = match session.reader.end(&self.target.expected) {
+            Some(answer) if self.answered(key, answer, at_ns, told) => None,
+            Some(_) => Some(Fault::Malformed),
+            None => is_amid.then_some(Fault::Closed),
+        };
+        self.over(key, fault, told);
     }
 
     /// The one way a connection ends that the driver did not end.
@@ -342,7 +391,12 @@ impl Lot {
             return;
         }
         let unanswered = session.asked.len();
-        let fault = fault.or((unanswered > 0).then_some(Fault::Closed));
+        let fault = match fault {
+            // It was said that it would close: what was asked behind that is not its fault, nor is how it closes.
+            Some(Fault::Reset | Fault::Closed) | None if session.is_parting => None,
+            None if unanswered > 0 => Some(Fault::Closed),
+            fault => fault,
+        };
         self.end(key);
         told.push(Happening::Over { key, fault, unanswered });
     }
@@ -354,19 +408,21 @@ impl Lot {
             return;
         }
         self.looked_ns = now_ns;
-        let is_late = |session: &Session| {
-            (session.stage == Stage::Connecting || !session.asked.is_empty())
-                && session.since_ns + self.timeout_ns < now_ns
+        let fault_of = |session: &Session| {
+            let waits_for = |limit_ns: u64| session.since_ns + limit_ns < now_ns;
+            match session.stage {
+                Stage::Connecting if waits_for(self.timeout_ns) => Some(Some(Fault::Unreachable)),
+                Stage::Open if session.is_parting && waits_for(PARTING_NS) => Some(None),
+                Stage::Open if !session.asked.is_empty() && waits_for(self.timeout_ns) => {
+                    Some(Some(Fault::Timeout))
+                }
+                _ => None,
+            }
         };
-        let late: Vec<(usize, Fault)> = (self.sessions.iter())
-            .filter(|(_, session)| session.stage != Stage::Ended && is_late(session))
-            .map(|(key, session)| match session.stage {
-                Stage::Connecting => (key, Fault::Unreachable),
-                _ => (key, Fault::Timeout),
-            })
-            .collect();
+        let late = self.sessions.iter().filter_map(|(key, session)| Some((key, fault_of(session)?)));
+        let late: Vec<(usize, Option<Fault>)> = late.collect();
         for (key, fault) in late {
-            self.over(key, Some(fault), told);
+            self.over(key, fault, told);
         }
     }
 }
