@@ -47,7 +47,7 @@ use clap::Parser;
 
 use crate::cli::{Cli, Output};
 use crate::progress::Progress;
-use crate::report::{Report, expect, json, text};
+use crate::report::{Report, expect, html, json, svg, text};
 
 /// It ran and was found wanting: an expectation failed, or the figures must not be used.
 const WANTING: u8 = 1;
@@ -89,6 +89,10 @@ impl Output {
             let file = std::fs::OpenOptions::new().append(true).create(true).open(path);
             file.map_err(|error| format!("cannot write {}: {error}", path.display()))?;
         }
+        if let Some(folder) = &self.svg {
+            let made = std::fs::create_dir_all(folder);
+            made.map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
+        }
         Ok(())
     }
 
@@ -102,6 +106,14 @@ impl Output {
         }
         if let Some(path) = &self.json {
             write(path, &(json::text(report) + "\n"))?;
+        }
+        if let Some(path) = &self.html {
+            write(path, &html::page(report))?;
+        }
+        if let Some(folder) = &self.svg {
+            for (name, picture) in svg::plots(report) {
+                write(&folder.join(name).with_extension("svg"), &picture)?;
+            }
         }
         Ok(())
     }

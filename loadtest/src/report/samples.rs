@@ -123,7 +123,7 @@ pub fn closed_bad() -> Report {
 }
 
 /// Latencies from nanoseconds to minutes, and a long name.
-fn closed_huge() -> Report {
+pub fn closed_huge() -> Report {
     let mut load = load("a load with quite a long name, to see what it does", 3, 0.8, 4e10);
     load.latency = Latency::default();
     for step in 0..24_u64 {
@@ -213,13 +213,13 @@ pub fn hold() -> Report {
     report
 }
 
-fn hold_one() -> Report {
+pub fn hold_one() -> Report {
     let mut report = report("hold", "--connections 20000");
     report.steps = vec![Step { server_bytes: None, server_idle_share: None, ..step(20_000, 0.7, 0) }];
     report
 }
 
-fn churn() -> Report {
+pub fn churn() -> Report {
     let mut report = report("churn", "--rate 20000 -d 30s");
     report.facts =
         vec![Fact { name: "connects", label: "connections made", value: 599_000.0, unit: Unit::Count }];
@@ -227,7 +227,7 @@ fn churn() -> Report {
     report
 }
 
-fn slow() -> Report {
+pub fn slow() -> Report {
     let mut report = report("slow", "--drips 5000 --deaf 500");
     report.loads = vec![
         scheduled("normal, alone", 41, 20_000.0, 88_000.0),
@@ -292,5 +292,9 @@ fn samples_are_written_where_somebody_wants_to_look_at_them() {
         super::text::tell(&report, &mut text).unwrap();
         std::fs::write(folder.join(format!("{name}.txt")), text).unwrap();
         std::fs::write(folder.join(format!("{name}.json")), super::json::text(&report)).unwrap();
+        std::fs::write(folder.join(format!("{name}.html")), super::html::page(&report)).unwrap();
+        for (plot, text) in super::svg::plots(&report) {
+            std::fs::write(folder.join(format!("{name}-{plot}.svg")), text).unwrap();
+        }
     }
 }

@@ -87,7 +87,7 @@ fn rate(load: &Load) -> String {
 }
 
 /// `none`, or how many and of what kinds, the most frequent first.
-fn errors(load: &Load) -> String {
+pub fn errors(load: &Load) -> String {
     if load.errors_total() == 0 {
         return "none".to_owned();
     }
@@ -103,7 +103,7 @@ fn errors(load: &Load) -> String {
 }
 
 fn loads(report: &Report, out: &mut impl Write) -> io::Result<()> {
-    block(&tables::loads(report, Room::Terminal), out)?;
+    block(&tables::loads(report), out)?;
     let failed = report.loads.iter().filter(|load| load.errors_total() > 0);
     let mut any = false;
     for load in failed {
