@@ -1,9 +1,9 @@
 //! Open loop: requests are due by a schedule that does not wait for answers, as users do not.
 //!
-//! Latency counts from when a request was due. One that is due takes the connection that was idle longest, or waits
-//! in a queue for the first that is free: a server that stalls makes all those wait who came meanwhile, and the
-//! figures say so. Every request that was due within the span is counted exactly once: answered, also after the
-//! span's end (up to the timeout), or an error by its kind. What the generator itself did late is told apart.
+//! Latency counts from when a request was due. One that is due takes the connection that was idle longest, or
+//! waits in a queue for the first that is free: a server that stalls makes all those wait who came meanwhile, and
+//! the figures say so. Every request that was due within the span is counted exactly once: answered, also after
+//! the span's end (up to the timeout), or an error by its kind. What the generator itself did late is told apart.
 
 use std::collections::VecDeque;
 use std::io;
@@ -114,41 +114,46 @@ impl Ready {
 /// Why a load must not be used, if it must not.
 pub fn shortfall(load: &Load) -> Option<String> {
     let wanted = load.rate_wanted.filter(|_| load.achieved() < ACHIEVED_MIN)?;
-    let culprit = if load.busiest_thread > BUSY {
+    let culprit = if is_busy(load) {
         "the generator had no time left: give it more threads (-t), or CPUs of its own"
     } else {
         "the server, or the connections to it (-c), did not keep up"
     };
     Some(format!(
-        "{:.0} of {wanted:.0} requests/s came about, {:.1} %: under {:.0} % the latencies are those of another \
-         load; {culprit}",
+        "{:.0} of {wanted:.0} requests/s came about, {:.1} %: under {:.0} % the latencies are those of \
+         another load; {culprit}",
         load.rate,
         load.achieved() * 100.0,
         ACHIEVED_MIN * 100.0,
     ))
 }
 
+/// Whether the generator sent what was due so late that a reader must know.
+pub fn is_late(load: &Load) -> bool {
+    load.lag.quantile(0.99) > LAG_NS_MAX
+}
+
+/// Whether a thread of the generator had no time to spare.
+pub fn is_busy(load: &Load) -> bool {
+    load.busiest_thread > BUSY
+}
+
 /// What of the figures is the generator's own doing.
 pub fn own_limits(load: &Load) -> Vec<String> {
-    let mut remarks = Vec::new();
-    let lag_ns = load.lag.quantile(0.99);
-    if lag_ns > LAG_NS_MAX {
-        remarks.push(format!(
-            "{}: the generator itself sent 1 % of the requests more than {:.1} ms late, with a connection free; \
-             that is part of their latency",
-            load.name,
-            lag_ns as f64 / 1e6,
-        ));
-    }
-    if load.busiest_thread > BUSY {
+    let late = is_late(load).then(|| {
+        let lag_ms = load.lag.quantile(0.99) as f64 / 1e6;
+        format!(
+            "the generator itself sent 1 % of the requests more than {lag_ms:.1} ms late, with a connection \
+             free; that is part of their latency",
+        )
+    });
+    let busy = is_busy(load).then(|| {
         let percent = load.busiest_thread * 100.0;
-        remarks.push(format!(
-            "{}: a thread of the generator took {percent:.0} % of a CPU, so the latencies may be its own; \
-             raise -t",
-            load.name,
-        ));
-    }
-    remarks
+        format!(
+            "a thread of the generator took {percent:.0} % of a CPU: some latency may be its own; raise -t"
+        )
+    });
+    late.into_iter().chain(busy).collect()
 }
 
 /// What each thread keeps up.
@@ -269,7 +274,7 @@ impl Crowd {
                 continue;
             }
             self.under_way += 1;
-            // Only what lies behind both the due time and the end of the last answer is the generator's doing.
+            // What lies behind both the due time and the end of the last answer is the generator's doing.
             self.post.lagged(intended_ns, now_ns.saturating_sub(intended_ns.max(free_ns)));
             self.lot.flush(&mut self.told);
             now_ns = self.lot.now_ns();
