@@ -10,7 +10,8 @@ use crate::modes::closed::Closed;
 use crate::modes::compare::Compare;
 use crate::modes::hold::{self, Hold};
 use crate::modes::open::Open;
-use crate::modes::slow::Slow;
+use crate::modes::slow::{self, Slow};
+use crate::modes::sweep;
 use crate::preflight::Check;
 use crate::progress::Progress;
 use crate::report::{Known, Report, Unit};
@@ -60,8 +61,10 @@ impl Mode {
     /// Single figures that its report has, for expectations.
     pub fn facts(&self) -> Vec<(&'static str, Unit)> {
         let known: &[Known] = match self {
-            Mode::Closed(_) | Mode::Open(_) | Mode::Compare(_) | Mode::Slow(_) => &[],
             Mode::Hold(_) => &hold::FACTS,
+            Mode::Slow(_) => &slow::FACTS,
+            Mode::Open(open) if open.sweeping.sweep => &sweep::FACTS,
+            Mode::Closed(_) | Mode::Open(_) | Mode::Compare(_) => &[],
         };
         known.iter().map(|known| (known.name, known.unit)).collect()
     }
@@ -148,7 +151,7 @@ pub struct Output {
     /// Write a page with plots to FILE
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
-    /// Write each plot as a file of its own to DIR
+    /// Write each plot as a picture (SVG) into DIR
     #[arg(long, value_name = "DIR")]
     pub svg: Option<PathBuf>,
     /// Fail with exit code 1 unless this holds: `p99<2ms,errors=0`

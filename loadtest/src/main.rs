@@ -90,8 +90,8 @@ impl Output {
             file.map_err(|error| format!("cannot write {}: {error}", path.display()))?;
         }
         if let Some(folder) = &self.svg {
-            std::fs::create_dir_all(folder)
-                .map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
+            let made = std::fs::create_dir_all(folder);
+            made.map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
         }
         Ok(())
     }
@@ -111,8 +111,8 @@ impl Output {
             write(path, &html::page(report))?;
         }
         if let Some(folder) = &self.svg {
-            for (name, text) in svg::plots(report) {
-                write(&folder.join(name + ".svg"), &text)?;
+            for (name, picture) in svg::plots(report) {
+                write(&folder.join(name).with_extension("svg"), &picture)?;
             }
         }
         Ok(())

@@ -5,3 +5,4 @@ pub mod compare;
 pub mod hold;
 pub mod open;
 pub mod slow;
+pub mod sweep;

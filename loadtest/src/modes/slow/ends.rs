@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::facts::FACTS;
 use crate::latency::Latency;
-use crate::report::{Fact, Unit};
+use crate::report::Report;
 
 /// How one slow connection ended, as its client saw it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,54 +39,26 @@ pub struct Ends {
     statuses: BTreeMap<u16, u64>,
 }
 
-/// Name and label of a count, and the name of its median time.
-type Words = [&'static str; 3];
-
 impl Way {
     const ALL: [Way; 7] =
         [Way::TimedOut, Way::Answered, Way::Served, Way::Closed, Way::Reset, Way::Failed, Way::Stayed];
 
-    /// None where it cannot happen: who never reads sees no answer.
-    fn words(self, kind: Kind) -> Option<Words> {
+    /// The name of its count in reports; none where it cannot happen: who never reads sees no answer.
+    fn name(self, kind: Kind) -> Option<&'static str> {
         Some(match (kind, self) {
-            (Kind::Drip, Way::TimedOut) => ["drip_408", "drips answered 408", "drip_408_seconds"],
-            (Kind::Drip, Way::Answered) => {
-                ["drip_answered", "drips answered too early, not 408", "drip_answered_seconds"]
-            }
-            (Kind::Drip, Way::Served) => ["drip_served", "drips served in the end", "drip_served_seconds"],
-            (Kind::Drip, Way::Closed) => {
-                ["drip_closed", "drips closed without a word", "drip_closed_seconds"]
-            }
-            (Kind::Drip, Way::Reset) => ["drip_reset", "drips reset", "drip_reset_seconds"],
-            (Kind::Drip, Way::Failed) => {
-                ["drip_failed", "vain attempts of drips to connect", "drip_failed_seconds"]
-            }
-            (Kind::Drip, Way::Stayed) => {
-                ["drip_stayed", "drips still there at the end", "drip_stayed_seconds"]
-            }
+            (Kind::Drip, Way::TimedOut) => "drip_408",
+            (Kind::Drip, Way::Answered) => "drip_answered",
+            (Kind::Drip, Way::Served) => "drip_served",
+            (Kind::Drip, Way::Closed) => "drip_closed",
+            (Kind::Drip, Way::Reset) => "drip_reset",
+            (Kind::Drip, Way::Failed) => "drip_failed",
+            (Kind::Drip, Way::Stayed) => "drip_stayed",
             (Kind::NeverReader, Way::TimedOut | Way::Answered | Way::Served) => return None,
-            (Kind::NeverReader, Way::Closed) => {
-                ["never_reader_closed", "never-readers closed", "never_reader_closed_seconds"]
-            }
-            (Kind::NeverReader, Way::Reset) => {
-                ["never_reader_reset", "never-readers reset", "never_reader_reset_seconds"]
-            }
-            (Kind::NeverReader, Way::Failed) => [
-                "never_reader_failed",
-                "vain attempts of never-readers to connect",
-                "never_reader_failed_seconds",
-            ],
-            (Kind::NeverReader, Way::Stayed) => {
-                ["never_reader_stayed", "never-readers still there at the end", "never_reader_stayed_seconds"]
-            }
+            (Kind::NeverReader, Way::Closed) => "never_reader_closed",
+            (Kind::NeverReader, Way::Reset) => "never_reader_reset",
+            (Kind::NeverReader, Way::Failed) => "never_reader_failed",
+            (Kind::NeverReader, Way::Stayed) => "never_reader_stayed",
         })
-    }
-
-    fn time_label(self) -> &'static str {
-        match self {
-            Way::Stayed => "median time they had been there",
-            _ => "median time until then",
-        }
     }
 }
 
@@ -111,27 +84,24 @@ impl Ends {
         self.stays[way as usize].count()
     }
 
-    /// Counts of all ways that are possible, also of those that did not occur, so that they can be expected not
-    /// to; times where there are some; the longest stay of all.
-    pub fn facts(&self, kind: Kind) -> Vec<Fact> {
-        let mut facts = Vec::new();
+    /// Tells counts of all ways that are possible, also of those that did not occur, so that they can be expected
+    /// not to; times where there are some; the longest stay of all.
+    pub fn tell(&self, kind: Kind, report: &mut Report) {
         for way in Way::ALL {
-            let Some([name, label, time_name]) = way.words(kind) else { continue };
+            let Some(name) = way.name(kind) else { continue };
             let stays = &self.stays[way as usize];
-            facts.push(Fact { name, label, value: stays.count() as f64, unit: Unit::Count });
-            if stays.count() > 0 {
-                let value = stays.quantile(0.5) as f64 / 1e9;
-                facts.push(Fact { name: time_name, label: way.time_label(), value, unit: Unit::Seconds });
+            report.fact(&FACTS, name, stays.count() as f64);
+            if stays.count() > 0 && way != Way::Failed {
+                report.fact(&FACTS, &format!("{name}_seconds"), stays.quantile(0.5) as f64 / 1e9);
             }
         }
-        let (name, label) = match kind {
-            Kind::Drip => ("drip_stay_max_seconds", "longest stay of a drip"),
-            Kind::NeverReader => ("never_reader_stay_max_seconds", "longest stay of a never-reader"),
+        let name = match kind {
+            Kind::Drip => "drip_stay_max_seconds",
+            Kind::NeverReader => "never_reader_stay_max_seconds",
         };
         let there = Way::ALL.iter().filter(|way| **way != Way::Failed);
         let longest_ns = there.map(|way| self.stays[*way as usize].max()).max().unwrap_or(0);
-        facts.push(Fact { name, label, value: longest_ns as f64 / 1e9, unit: Unit::Seconds });
-        facts
+        report.fact(&FACTS, name, longest_ns as f64 / 1e9);
     }
 
     /// Which answers came too early, for people; none when there were none.
@@ -147,35 +117,41 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_way_has_its_place_and_names_of_its_own() {
+    fn every_way_has_its_place_and_a_name_of_its_own() {
         let mut seen = std::collections::HashSet::new();
         for (place, way) in Way::ALL.into_iter().enumerate() {
             assert_eq!(way as usize, place);
-            for kind in [Kind::Drip, Kind::NeverReader] {
-                if let Some(words) = way.words(kind) {
-                    assert!(seen.insert(words[0]) && seen.insert(words[2]), "{words:?}");
-                }
-            }
+            let names = [Kind::Drip, Kind::NeverReader].map(|kind| way.name(kind));
+            assert!(names.into_iter().flatten().all(|name| seen.insert(name)), "{names:?}");
         }
     }
 
     #[test]
     fn ends_are_told_by_way_with_their_median_and_the_longest_stay() {
-        let (mut ends, mut others) = (Ends::default(), Ends::default());
-        for seconds in [9, 10, 11] {
-            ends.count(Way::TimedOut, seconds * 1_000_000_000, Some(408));
+        for kind in [Kind::Drip, Kind::NeverReader] {
+            let (mut ends, mut others) = (Ends::default(), Ends::default());
+            for seconds in [9, 10, 11] {
+                ends.count(Way::Reset, seconds * 1_000_000_000, None);
+            }
+            // One that never came about did not stay.
+            others.count(Way::Failed, 90_000_000_000, None);
+            for way in Way::ALL.into_iter().filter(|way| *way != Way::Closed) {
+                others.count(way, 12_000_000_000, Some(431));
+            }
+            ends.merge(&others);
+            let mut report = Report::default();
+            ends.tell(kind, &mut report);
+            let value = |name: Option<&str>, unit: &str| {
+                let name = name.unwrap().to_string() + unit;
+                report.facts.iter().find(|fact| fact.name == name).map(|fact| fact.value.round())
+            };
+            assert_eq!(value(Way::Reset.name(kind), ""), Some(4.0));
+            assert_eq!(value(Way::Reset.name(kind), "_seconds"), Some(10.0));
+            assert_eq!(value(Way::Closed.name(kind), ""), Some(0.0));
+            assert_eq!(value(Way::Closed.name(kind), "_seconds"), None);
+            let longest = report.facts.last().unwrap();
+            assert!(longest.name.ends_with("stay_max_seconds") && longest.value.round() == 12.0);
+            assert_eq!(ends.remark().unwrap(), "answers to requests that were not complete: 431 (1 times)");
         }
-        others.count(Way::Stayed, 12_000_000_000, None);
-        others.count(Way::Failed, 90_000_000_000, None);
-        others.count(Way::Answered, 1, Some(431));
-        ends.merge(&others);
-        let facts = ends.facts(Kind::Drip);
-        let value = |name| facts.iter().find(|fact| fact.name == name).map(|fact| fact.value.round());
-        assert_eq!(value("drip_408"), Some(3.0));
-        assert_eq!(value("drip_408_seconds"), Some(10.0));
-        assert_eq!((value("drip_reset"), value("drip_reset_seconds")), (Some(0.0), None));
-        // One that never came about did not stay.
-        assert_eq!(value("drip_stay_max_seconds"), Some(12.0));
-        assert_eq!(ends.remark().unwrap(), "answers to requests that were not complete: 431 (1 times)");
     }
 }

@@ -6,6 +6,7 @@
 
 mod crowd;
 mod ends;
+mod facts;
 mod flock;
 
 use std::time::{Duration, Instant};
@@ -13,17 +14,19 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use self::crowd::Crowd;
-use self::ends::{Ends, Kind};
+use self::ends::Kind;
+pub use self::facts::FACTS;
+use self::facts::Level;
 use self::flock::Manner;
-use super::closed;
+use super::open;
 use crate::answer::Expected;
 use crate::cli::{Aim, Output, Size};
-use crate::machine;
 use crate::preflight::{self, Check};
 use crate::process::Process;
 use crate::progress::Progress;
-use crate::report::{Fact, Load, Report, Unit};
+use crate::report::{Load, Report};
 use crate::run::{Ready, explain, share_of};
+use crate::schedule::{Arrivals, Pace};
 use crate::table;
 use crate::target::{Question, Target, Url};
 use crate::units;
@@ -36,7 +39,7 @@ pub struct Slow {
     #[command(flatten)]
     pub size: Size,
     /// Requests per second of the normal load
-    #[arg(long, default_value = "1000", value_parser = units::positive, value_name = "RATE")]
+    #[arg(short = 'R', long, default_value = "1000", value_parser = units::positive, value_name = "RATE")]
     pub rate: u64,
     #[command(flatten)]
     pub who: Who,
@@ -92,14 +95,6 @@ const REST_TIME_MAX: Duration = Duration::from_secs(6);
 /// Memory that has not become less for so long rests.
 const REST_TIME: Duration = Duration::from_millis(1500);
 
-/// Memory at one moment, and how many slow ones were there then.
-#[derive(Clone, Copy, Debug, Default)]
-struct Level {
-    server: Option<u64>,
-    tcp: u64,
-    standing: u64,
-}
-
 impl Slow {
     /// Runs it.
     ///
@@ -109,31 +104,29 @@ impl Slow {
         let mut ready = self.aim.ready("slow", false)?;
         let manners = self.manners(&ready)?;
         self.fits()?;
-        let alone = self.load(&ready, "alone".to_string(), progress)?;
-        let before = Level::at_rest(ready.server.as_ref(), progress);
+        let alone = self.load(&ready, "alone", progress)?;
+        let server = ready.server.clone();
+        let before = at_rest(server.as_ref(), progress);
         let crowds = self.gather(&ready, manners, progress);
-        let beside = [Level::now(ready.server.as_ref(), standing(&crowds))];
-        let name = format!("beside {} slow", beside[0].standing);
-        let load = self.load(&ready, name, progress)?;
-        let beside = [beside[0], Level::now(ready.server.as_ref(), standing(&crowds))];
-        let stood = beside[0].standing.min(beside[1].standing);
+        let early = Level::now(server.as_ref(), standing(&crowds));
+        let beside = self.load(&ready, "beside", progress)?;
+        let late = Level::now(server.as_ref(), standing(&crowds));
         let mut ends = Vec::new();
         for (kind, crowd) in crowds {
             ends.push((kind, explain(crowd.leave())?));
         }
-        let after = Level::at_rest(ready.server.as_ref(), progress);
+        let after = at_rest(server.as_ref(), progress);
         let report = &mut ready.report;
-        report.facts.push(fact(
-            "slow_standing",
-            "slow ones that stood all the time",
-            stood as f64,
-            Unit::Count,
-        ));
-        report.facts.extend(ratios(&alone, &load));
-        report.facts.extend(memory(before, most(beside), after));
-        report.facts.extend(ends.iter().flat_map(|(kind, ends)| ends.facts(*kind)));
-        report.remarks.extend(self.remarks(stood, &ends));
-        report.loads.extend([alone, load]);
+        report.fact(&FACTS, "slow_standing", early.standing.min(late.standing) as f64);
+        facts::tell_ratios(&alone, &beside, report);
+        facts::tell_memory(before, early.most(late), after, report);
+        ends.iter().for_each(|(kind, ends)| ends.tell(*kind, report));
+        // Beside the slow ones a server that does not keep up is what was to be found out.
+        report.invalid.extend(open::shortfall(&alone));
+        report.remarks.extend(open::shortfall(&beside));
+        report.remarks.extend([&alone, &beside].into_iter().flat_map(open::own_limits));
+        report.remarks.extend(ends.iter().filter_map(|(_, ends)| ends.remark()));
+        report.loads.extend([alone, beside]);
         Ok(ready.report)
     }
 
@@ -235,109 +228,37 @@ impl Slow {
         crowds
     }
 
-    fn load(&self, ready: &Ready, name: String, progress: &mut Progress) -> Result<Load, String> {
-        let size = &self.size;
-        let load = ready.plan(&name, &self.aim, size).run(progress, |duty| {
-            let manner = closed::Manner {
-                connections: share_of(size.connections, size.threads, duty.number),
-                depth: 1,
-                rate_max: Some(self.rate as f64 / size.threads as f64),
-            };
-            closed::drive(duty, manner)
-        });
-        explain(load)
-    }
-
-    fn remarks(&self, stood: u64, ends: &[(Kind, Ends)]) -> Vec<String> {
-        let wanted = self.who.drips + self.who.never_readers;
-        let mut remarks: Vec<String> = ends.iter().filter_map(|(_, ends)| ends.remark()).collect();
-        if stood * 20 < wanted * 19 && !self.who.no_replace {
-            remarks.push(format!("at times only {stood} of {wanted} slow ones were connected"));
-        }
-        remarks
+    fn load(&self, ready: &Ready, name: &str, progress: &mut Progress) -> Result<Load, String> {
+        let (size, rate) = (&self.size, self.rate as f64);
+        let mut plan = ready.plan(name, &self.aim, size);
+        plan.rate_wanted = Some(rate);
+        let threads = size.threads as u32;
+        let pace = Pace { rate, arrivals: Arrivals::Constant, seed: 1, threads };
+        let timeout_ns = self.aim.timeout.as_nanos() as u64;
+        explain(plan.run(progress, |duty| {
+            let connections = share_of(size.connections, size.threads, duty.number);
+            open::drive(duty, open::Manner { connections, pace, timeout_ns })
+        }))
     }
 }
 
-impl Level {
-    fn now(server: Option<&Process>, standing: u64) -> Level {
-        Level { server: server.and_then(Process::memory_bytes), tcp: machine::tcp_bytes(), standing }
-    }
-
-    /// Once the server has given back what it will: some do so only a while after they need it no more.
-    fn at_rest(server: Option<&Process>, progress: &mut Progress) -> Level {
-        let began = Instant::now();
-        let (mut least, mut since) = (Level::now(server, 0), began);
-        while since.elapsed() < REST_TIME && began.elapsed() < REST_TIME_MAX {
-            let share = began.elapsed().as_secs_f64() / REST_TIME_MAX.as_secs_f64();
-            progress.line("does the server give memory back?", share);
-            std::thread::sleep(Duration::from_millis(100));
-            let level = Level::now(server, 0);
-            if level.server < least.server {
-                since = Instant::now();
-            }
-            least.server = level.server.min(least.server);
-            least.tcp = level.tcp.min(least.tcp);
+/// Memory once the server has given back what it will: some do so only a while after they need it no more.
+fn at_rest(server: Option<&Process>, progress: &mut Progress) -> Level {
+    let began = Instant::now();
+    let (mut least, mut since) = (Level::now(server, 0), began);
+    while since.elapsed() < REST_TIME && began.elapsed() < REST_TIME_MAX {
+        let share = began.elapsed().as_secs_f64() / REST_TIME_MAX.as_secs_f64();
+        progress.line("does the server give memory back?", share);
+        std::thread::sleep(Duration::from_millis(100));
+        let level = Level::now(server, 0);
+        if level.server < least.server {
+            since = Instant::now();
         }
-        least
+        least = least.least(level);
     }
+    least
 }
 
 fn standing(crowds: &[(Kind, Crowd)]) -> u64 {
     crowds.iter().map(|(_, crowd)| crowd.standing().min(crowd.count())).sum()
-}
-
-fn fact(name: &'static str, label: &'static str, value: f64, unit: Unit) -> Fact {
-    Fact { name, label, value, unit }
-}
-
-/// What the others notice.
-fn ratios(alone: &Load, beside: &Load) -> Vec<Fact> {
-    let of =
-        |share: f64| beside.latency.quantile(share) as f64 / (alone.latency.quantile(share) as f64).max(1.0);
-    vec![
-        fact("rate_ratio", "rate beside them / alone", beside.rate / alone.rate.max(1e-9), Unit::Ratio),
-        fact("p50_ratio", "p50 beside them / alone", of(0.5), Unit::Ratio),
-        fact("p99_ratio", "p99 beside them / alone", of(0.99), Unit::Ratio),
-        fact("p999_ratio", "p99.9 beside them / alone", of(0.999), Unit::Ratio),
-    ]
-}
-
-/// The moment when the slow ones cost most.
-fn most(moments: [Level; 2]) -> Level {
-    moments.into_iter().max_by_key(|level| (level.server, level.tcp)).unwrap_or_default()
-}
-
-/// What the slow ones cost.
-fn memory(before: Level, beside: Level, after: Level) -> Vec<Fact> {
-    let each = |before: u64, now: u64| (now as f64 - before as f64) / beside.standing.max(1) as f64;
-    let bytes = |name, label, value| fact(name, label, value, Unit::Bytes);
-    let mut facts = Vec::new();
-    if let (Some(before), Some(now), Some(after)) = (before.server, beside.server, after.server) {
-        facts.extend([
-            bytes("server_bytes_before", "server's memory before", before as f64),
-            bytes("server_bytes_beside", "beside the slow ones", now as f64),
-            bytes("server_bytes_after", "after they left", after as f64),
-            bytes("bytes_per_slow_connection", "of it for each slow one", each(before, now)),
-        ]);
-    }
-    let tcp = each(before.tcp, beside.tcp);
-    facts.push(bytes("tcp_bytes_per_slow_connection", "kernel's buffers for each, both ends", tcp));
-    facts
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_slow_one_costs_what_was_added_by_those_that_were_there() {
-        let before = Level { server: Some(1_000_000), tcp: 0, standing: 0 };
-        let many = Level { server: Some(3_000_000), tcp: 4_000_000, standing: 1000 };
-        let few = Level { server: Some(1_500_000), tcp: 0, standing: 1 };
-        let facts = memory(before, most([few, many]), before);
-        let value = |name| facts.iter().find(|fact| fact.name == name).unwrap().value;
-        assert_eq!(value("bytes_per_slow_connection"), 2_000.0);
-        assert_eq!(value("tcp_bytes_per_slow_connection"), 4_000.0);
-        assert_eq!(value("server_bytes_after"), 1_000_000.0);
-    }
 }
