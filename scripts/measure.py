@@ -51,7 +51,11 @@ def release(name):
 
 
 def build(names):
-    packages = {"ceiling": ["-p", "myriapod-load"], "myriapod": ["-p", "myriapod"]}
+    packages = {
+        "ceiling": ["-p", "myriapod-load"],
+        "myriapod": ["-p", "myriapod"],
+        "myriapod-load": ["-p", "myriapod-load"],
+    }
     for name in names:
         if name in packages:
             command = ["cargo", "build", "--release", "--quiet", *packages[name], "--bin", name]

@@ -51,6 +51,10 @@ class Setting:
         now = self.read()
         return None if now == wanted else f"{self.key}: the kernel made it {spaced(now)}"
 
+    def restore(self):
+        """Puts back what was there."""
+        self.file.write_text(spaced(self.before) + "\n")
+
 
 def numbers(text):
     return [int(word) for word in text.split()]

@@ -10,6 +10,7 @@ use crate::modes::closed::Closed;
 use crate::modes::compare::Compare;
 use crate::modes::hold::{self, Hold};
 use crate::modes::open::Open;
+use crate::modes::slow::Slow;
 use crate::preflight::Check;
 use crate::progress::Progress;
 use crate::report::{Known, Report, Unit};
@@ -31,12 +32,14 @@ pub struct Cli {
 pub enum Mode {
     /// Closed loop, as wrk: each connection asks again when answered; for peak throughput
     Closed(Closed),
-    /// Servers beside each other: interleaved blocks, ratios with confidence intervals, and a control
-    Compare(Compare),
     /// Many idle connections: memory and CPU time of each, and a probe beside them
     Hold(Hold),
     /// Open loop: requests are due by a schedule, and latency counts from then; for honest latency
     Open(Open),
+    /// Servers beside each other: interleaved blocks, ratios with confidence intervals, and a control
+    Compare(Compare),
+    /// Beside many that drip their requests or never read, is a normal load still served?
+    Slow(Slow),
 }
 
 impl Mode {
@@ -47,16 +50,17 @@ impl Mode {
     pub fn run(&self, progress: &mut Progress) -> Result<Report, String> {
         match self {
             Mode::Closed(closed) => closed.run(progress),
-            Mode::Compare(compare) => compare.run(progress),
             Mode::Hold(hold) => hold.run(progress),
             Mode::Open(open) => open.run(progress),
+            Mode::Compare(compare) => compare.run(progress),
+            Mode::Slow(slow) => slow.run(progress),
         }
     }
 
     /// Single figures that its report has, for expectations.
     pub fn facts(&self) -> Vec<(&'static str, Unit)> {
         let known: &[Known] = match self {
-            Mode::Closed(_) | Mode::Compare(_) | Mode::Open(_) => &[],
+            Mode::Closed(_) | Mode::Open(_) | Mode::Compare(_) | Mode::Slow(_) => &[],
             Mode::Hold(_) => &hold::FACTS,
         };
         known.iter().map(|known| (known.name, known.unit)).collect()
@@ -66,9 +70,10 @@ impl Mode {
     pub fn output(&self) -> &Output {
         match self {
             Mode::Closed(closed) => &closed.output,
-            Mode::Compare(compare) => &compare.output,
             Mode::Hold(hold) => &hold.output,
             Mode::Open(open) => &open.output,
+            Mode::Compare(compare) => &compare.output,
+            Mode::Slow(slow) => &slow.output,
         }
     }
 }
@@ -143,6 +148,9 @@ pub struct Output {
     /// Write a page with plots to FILE
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
+    /// Write each plot as a file of its own to DIR
+    #[arg(long, value_name = "DIR")]
+    pub svg: Option<PathBuf>,
     /// Fail with exit code 1 unless this holds: `p99<2ms,errors=0`
     #[arg(long, value_name = "EXPECTATIONS")]
     pub expect: Vec<String>,

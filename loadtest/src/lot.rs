@@ -121,8 +121,8 @@ impl Lot {
     /// # Errors
     /// What stands in the way on this side.
     pub fn open(&mut self) -> Result<usize, Fault> {
-        let mut stream =
-            socket::connect(self.target.address, self.sources.next()).map_err(|error| Fault::of(&error))?;
+        let mut stream = socket::connect(self.target.address, self.sources.next(), None)
+            .map_err(|error| Fault::of(&error))?;
         let entry = self.sessions.vacant_entry();
         let key = entry.key();
         let interest = Interest::READABLE | Interest::WRITABLE;

@@ -31,6 +31,14 @@ pub fn used_bytes() -> u64 {
     total.saturating_sub(kilobytes(&text, "MemAvailable:").unwrap_or(0))
 }
 
+/// Bytes that wait in the buffers of all TCP sockets of this machine.
+pub fn tcp_bytes() -> u64 {
+    let text = fs::read_to_string("/proc/net/sockstat").unwrap_or_default();
+    let line = text.lines().find(|line| line.starts_with("TCP:")).unwrap_or_default();
+    let pages = line.split_whitespace().skip_while(|word| *word != "mem").nth(1);
+    pages.and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * rustix::param::page_size() as u64
+}
+
 fn memory() -> String {
     fs::read_to_string("/proc/meminfo").unwrap_or_default()
 }

@@ -47,7 +47,7 @@ use clap::Parser;
 
 use crate::cli::{Cli, Output};
 use crate::progress::Progress;
-use crate::report::{Report, expect, json, text};
+use crate::report::{Report, expect, html, json, svg, text};
 
 /// It ran and was found wanting: an expectation failed, or the figures must not be used.
 const WANTING: u8 = 1;
@@ -89,6 +89,10 @@ impl Output {
             let file = std::fs::OpenOptions::new().append(true).create(true).open(path);
             file.map_err(|error| format!("cannot write {}: {error}", path.display()))?;
         }
+        if let Some(folder) = &self.svg {
+            std::fs::create_dir_all(folder)
+                .map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
+        }
         Ok(())
     }
 
@@ -101,7 +105,15 @@ impl Output {
                 .map_err(|error| format!("cannot write to standard output: {error}"))?;
         }
         if let Some(path) = &self.json {
-            write(path, &(json::text(report) + "\n"))?;
+            write(path, &json::text(report))?;
+        }
+        if let Some(path) = &self.html {
+            write(path, &html::page(report))?;
+        }
+        if let Some(folder) = &self.svg {
+            for (name, text) in svg::plots(report) {
+                write(&folder.join(name + ".svg"), &text)?;
+            }
         }
         Ok(())
     }

@@ -4,3 +4,5 @@ pub mod closed;
 pub mod compare;
 pub mod hold;
 pub mod open;
+pub mod slow;
+pub mod sweep;

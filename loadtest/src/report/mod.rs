@@ -4,10 +4,13 @@
 //! Nothing here measures or draws.
 
 pub mod expect;
+pub mod html;
 pub mod json;
+mod plot;
 #[cfg(test)]
 mod samples;
 pub mod slope;
+pub mod svg;
 mod table;
 mod tables;
 pub mod text;

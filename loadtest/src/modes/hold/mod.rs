@@ -80,7 +80,7 @@ pub struct Hold {
     #[arg(long)]
     pub no_sweep: bool,
     /// Server memory that counts as given back, after all have closed
-    #[arg(long, default_value = "64M", value_parser = units::count, value_name = "BYTES")]
+    #[arg(long, default_value = "64MiB", value_parser = units::bytes, value_name = "SIZE")]
     pub released: u64,
     /// Series of the server's metrics to read at each step, as `URL#name`
     #[arg(long, value_name = "URL#NAME")]
