@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::modes::churn::{self, Churn};
 use crate::modes::closed::Closed;
 use crate::modes::compare::Compare;
 use crate::modes::hold::{self, Hold};
@@ -37,6 +38,8 @@ pub enum Mode {
     Hold(Hold),
     /// Open loop: requests are due by a schedule, and latency counts from then; for honest latency
     Open(Open),
+    /// A connection for each request: connect, ask once, close
+    Churn(Churn),
     /// Servers beside each other: interleaved blocks, ratios with confidence intervals, and a control
     Compare(Compare),
     /// Beside many that drip their requests or never read, is a normal load still served?
@@ -53,6 +56,7 @@ impl Mode {
             Mode::Closed(closed) => closed.run(progress),
             Mode::Hold(hold) => hold.run(progress),
             Mode::Open(open) => open.run(progress),
+            Mode::Churn(churn) => churn.run(progress),
             Mode::Compare(compare) => compare.run(progress),
             Mode::Slow(slow) => slow.run(progress),
         }
@@ -61,6 +65,7 @@ impl Mode {
     /// Single figures that its report has, for expectations.
     pub fn facts(&self) -> Vec<(&'static str, Unit)> {
         let known: &[Known] = match self {
+            Mode::Churn(_) => &churn::FACTS,
             Mode::Hold(_) => &hold::FACTS,
             Mode::Slow(_) => &slow::FACTS,
             Mode::Open(open) if open.sweeping.sweep => &sweep::FACTS,
@@ -75,6 +80,7 @@ impl Mode {
             Mode::Closed(closed) => &closed.output,
             Mode::Hold(hold) => &hold.output,
             Mode::Open(open) => &open.output,
+            Mode::Churn(churn) => &churn.output,
             Mode::Compare(compare) => &compare.output,
             Mode::Slow(slow) => &slow.output,
         }

@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::io;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 
 use crate::cli::{Aim, Output, Size};
 use crate::conduct::Duty;
@@ -26,6 +26,7 @@ use crate::units;
 
 /// The flags of `open`.
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("load").required(true).args(["rate", "sweep"]))]
 pub struct Open {
     #[command(flatten)]
     pub aim: Aim,
@@ -45,7 +46,6 @@ pub struct Open {
 pub struct Timing {
     /// Requests per second, over all threads
     #[arg(short = 'R', long, value_parser = units::positive, value_name = "RATE")]
-    #[arg(required_unless_present = "sweep", conflicts_with = "sweep")]
     pub rate: Option<u64>,
     /// How they are spread
     #[arg(long, value_enum, default_value = "constant", value_name = "HOW")]
@@ -68,7 +68,7 @@ impl Open {
     /// # Errors
     /// Why it could not, for people.
     pub fn run(&self, progress: &mut Progress) -> Result<Report, String> {
-        let Some(rate) = self.timing.rate.filter(|_| !self.sweeping.sweep) else {
+        let Some(rate) = self.timing.rate else {
             return sweep::run(self, progress);
         };
         let mut ready = self.aim.ready("open", false)?;
@@ -93,21 +93,36 @@ impl Ready {
         open: &Open,
         progress: &mut Progress,
     ) -> Result<Load, String> {
-        let (size, timing) = (&open.size, &open.timing);
+        let size = &open.size;
         let mut plan = self.plan(name, &open.aim, size);
         plan.rate_wanted = Some(rate);
-        let pace = Pace { rate, arrivals: timing.arrivals, seed: timing.seed, threads: size.threads as u32 };
+        let pace = open.timing.pace_of(rate, size.threads);
         let timeout_ns = open.aim.timeout.as_nanos() as u64;
         let load = plan.run(progress, |duty| {
             let connections = share_of(size.connections, size.threads, duty.number);
             drive(duty, Manner { connections, pace, timeout_ns })
         });
         let mut load = explain(load)?;
-        if timing.arrivals == Arrivals::Poisson {
-            // What chance drew is what was asked for; it may be some percent off the mean.
+        open.timing.want(&mut load);
+        Ok(load)
+    }
+}
+
+impl Timing {
+    /// What schedules are drawn from, if there is a rate.
+    pub fn pace(&self, threads: u64) -> Option<Pace> {
+        self.rate.map(|rate| self.pace_of(rate as f64, threads))
+    }
+
+    fn pace_of(&self, rate: f64, threads: u64) -> Pace {
+        Pace { rate, arrivals: self.arrivals, seed: self.seed, threads: threads as u32 }
+    }
+
+    /// What chance drew is what was asked for; it may be some percent off the mean.
+    pub fn want(&self, load: &mut Load) {
+        if load.rate_wanted.is_some() && self.arrivals == Arrivals::Poisson {
             load.rate_wanted = Some(load.requests as f64 / load.seconds);
         }
-        Ok(load)
     }
 }
 
