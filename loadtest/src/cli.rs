@@ -157,7 +157,7 @@ pub struct Output {
     /// Write a page with plots to FILE
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
-    /// Write each plot as a picture (SVG) into DIR
+    /// Write each plot as a file of its own to DIR
     #[arg(long, value_name = "DIR")]
     pub svg: Option<PathBuf>,
     /// Fail with exit code 1 unless this holds: `p99<2ms,errors=0`

@@ -136,8 +136,8 @@ impl Lot {
         Ok(key)
     }
 
-    /// Asks once; sent at the beginning of the next turn, together with all that was asked by then. False when
-    /// the connection is over, which whoever asks may not have been told yet: then nothing was asked.
+    /// Asks once; sent at the beginning of the next turn, together with all that was asked by then. False
+    /// when the connection is over, which whoever asks may not have been told yet: then nothing was asked.
     #[must_use]
     pub fn ask(&mut self, key: usize, intended_ns: u64, now_ns: u64) -> bool {
         let session = &mut self.sessions[key];

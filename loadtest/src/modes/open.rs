@@ -1,9 +1,10 @@
 //! Open loop: requests are due by a schedule that does not wait for answers, as users do not.
 //!
 //! Latency counts from when a request was due. One that is due takes the connection that was idle longest, or
-//! waits in a queue for the first that is free: a server that stalls makes all those wait who came meanwhile, and
-//! the figures say so. Every request that was due within the span is counted exactly once: answered, also after
-//! the span's end (up to the timeout), or an error by its kind. What the generator itself did late is told apart.
+//! waits in a queue for the first that is free: a server that stalls makes all those wait who came meanwhile,
+//! and the figures say so. Every request that was due within the span is counted exactly once: answered, also
+//! after the span's end (up to the timeout), or an error by its kind. What the generator itself did late is
+//! told apart.
 
 use std::collections::VecDeque;
 use std::io;

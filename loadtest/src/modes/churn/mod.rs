@@ -1,8 +1,8 @@
 //! Connect, ask once, close: what a server does for clients that come for one answer.
 //!
-//! With `--rate` the connections are due by a schedule and latency counts from then, connecting included; without,
-//! so many are kept under way, as `ab` does without `-k`. Who closes is said by `--end`: whoever closes first keeps
-//! the port pair for a minute (TIME_WAIT), so source addresses take turns.
+//! With `--rate` the connections are due by a schedule and latency counts from then, connecting included;
+//! without, so many are kept under way, as `ab` does without `-k`. Who closes is said by `--end`: whoever
+//! closes first keeps the port pair for a minute (TIME_WAIT), so source addresses take turns.
 
 mod rush;
 

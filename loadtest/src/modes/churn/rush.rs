@@ -3,8 +3,8 @@
 //! ```text
 //!   waiting --> connecting, asking --> answered --> (end = server) leaving --> settled
 //! ```
-//! A visit is settled exactly once, with what became of it. With `--end server` an answer counts only when the
-//! close has come as well; its latency ends with the answer all the same.
+//! A visit is settled exactly once, with what became of it. With `--end server` an answer counts only when
+//! the close has come as well; its latency ends with the answer all the same.
 
 use std::collections::VecDeque;
 use std::io;

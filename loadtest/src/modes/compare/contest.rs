@@ -128,10 +128,9 @@ impl<'a> Contest<'a> {
         trial.compare_answers(&running.name, &ready.target.expected);
         let sample = match case.kind {
             Kind::Idle => Sample::of_weight(crowd::weigh(&ready, case.connections, TIMEOUT)?),
-            Kind::KeepAlive | Kind::Close => Sample::of_load(&load(self.plan, case, &ready, &aim)?),
+            Kind::KeepAlive | Kind::Close => Sample::of_load(&load(self.plan, case, &ready, &aim)?)
+                .map_err(|why| format!("{} in case {:?}: {why}", running.name, case.name))?,
         };
-        let place = || format!("{} in case {:?}", running.name, case.name);
-        let sample = sample.map_err(|why| format!("{}: {why}", place()))?;
         self.report.get_or_insert(ready.report);
         Ok(sample)
     }
@@ -152,7 +151,11 @@ impl<'a> Contest<'a> {
             target: plan.servers.iter().map(|server| server.name.as_str()).collect::<Vec<_>>().join(", "),
             checked: checked.join("; "),
             invalid,
-            remarks: plan.remarks(),
+            remarks: plan
+                .remarks()
+                .into_iter()
+                .chain(self.trials.iter().filter_map(verdict::remark))
+                .collect(),
             comparison: Some(comparison),
             ..self.report.unwrap_or_default()
         }
@@ -160,7 +163,8 @@ impl<'a> Contest<'a> {
 }
 
 impl<'a> Trial<'a> {
-    fn new(case: &'a Case, all: &[Recipe]) -> Trial<'a> {
+    /// Nothing was measured yet.
+    pub fn new(case: &'a Case, all: &[Recipe]) -> Trial<'a> {
         let takes_part = |entrant: &usize| !case.without.contains(&all[*entrant].name);
         let entrants: Vec<usize> = (0..all.len()).filter(takes_part).collect();
         Trial {
@@ -173,7 +177,8 @@ impl<'a> Trial<'a> {
         }
     }
 
-    fn compare_answers(&mut self, name: &str, found: &Expected) {
+    /// Notes whether a server answers as the others do.
+    pub fn compare_answers(&mut self, name: &str, found: &Expected) {
         let expected = self.expected.get_or_insert_with(|| found.clone());
         if (expected.status, expected.length) != (found.status, found.length) {
             let (found, expected) = (preflight::describe(found), preflight::describe(expected));

@@ -99,7 +99,8 @@ impl Crowd {
             match happening {
                 Happening::Opened { key } => {
                     let now_ns = self.lot.now_ns();
-                    _ = self.lot.ask(key, now_ns, now_ns);
+                    // Where it is over already, that is told next.
+                    let _ = self.lot.ask(key, now_ns, now_ns);
                 }
                 Happening::Answered { key, fault, .. } => {
                     self.pending.remove(&key);
