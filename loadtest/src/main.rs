@@ -1,6 +1,6 @@
 //! `myriapod-load`: drives HTTP/1.1 servers and measures them honestly.
 //!
-//! The way of a run: [`cli`] reads what is wanted and picks the mode; [`run`] asks the target ([`preflight`]);
+//! The way of a run: [`cli`] reads what is wanted and picks the mode; [mod@run] asks the target ([`preflight`]);
 //! [`conduct`] starts threads, each with a descriptor table ([`table`]) and connections ([`lot`]) of its own; a
 //! mode ([`modes`]) decides what they do; what they count ([`tally`]) is added up into a [`report`], which is told.
 //!
