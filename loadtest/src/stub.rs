@@ -1,14 +1,12 @@
 //! A server for tests: a thread for each connection, and a script that says what each request meets.
+//!
+//! Tests of the binary include it as well, so it knows nothing of the generator.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
-
-use crate::answer::Expected;
-use crate::conduct::{Origin, Plan};
-use crate::target::{Question, Target};
 
 /// What becomes of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,24 +96,6 @@ impl Stub {
         let resets = self.shared.resets.lock().unwrap();
         let seen = self.shared.was_reset.wait_timeout_while(resets, PATIENCE, |seen| *seen < count);
         assert_eq!(*seen.unwrap().0, count);
-    }
-
-    /// A load of one thread on it, without warming up.
-    pub fn plan(&self, closes: bool, timeout: Duration, measured: Duration) -> Plan<'static> {
-        let (method, path, host) = ("GET".into(), "/".into(), "stub".into());
-        let question = Question { method, path, host, closes, ..Question::default() };
-        let expected = Expected { status: Some(200), length: Some(5), body: Some(b"hello".to_vec()) };
-        Plan {
-            name: "test".into(),
-            target: Arc::new(Target::new(self.address, &question, expected)),
-            threads: 1,
-            sources: Origin::Loopback,
-            timeout,
-            warm_up: Duration::ZERO,
-            measured,
-            rate_wanted: None,
-            server: None,
-        }
     }
 }
 

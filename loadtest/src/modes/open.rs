@@ -421,6 +421,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::conduct::Plan;
     use crate::modes::closed;
     use crate::stub::{Move, Stub};
 
@@ -428,7 +429,7 @@ mod tests {
 
     fn run(stub: &Stub, connections: u64, rate: f64, timeout_ms: u64, measured_ms: u64) -> Load {
         let timeout = Duration::from_millis(timeout_ms);
-        let mut plan = stub.plan(false, timeout, Duration::from_millis(measured_ms));
+        let mut plan = Plan::on(stub, false, timeout, Duration::from_millis(measured_ms));
         plan.rate_wanted = Some(rate);
         plan.threads = 2;
         let pace = Pace { rate, arrivals: Arrivals::Constant, seed: 1, threads: 2 };
@@ -458,7 +459,7 @@ mod tests {
     #[test]
     fn a_closed_loop_hardly_notices_the_same_stall() {
         let stub = Stub::new(|number| if number == 400 { Move::Stall(STALL) } else { Move::Answer });
-        let plan = stub.plan(false, Duration::from_secs(10), Duration::from_secs(1));
+        let plan = Plan::on(&stub, false, Duration::from_secs(10), Duration::from_secs(1));
         let manner = closed::Manner { connections: 4, depth: 1, rate_max: None };
         let load = plan.run(&mut Progress::new(true), |duty| closed::drive(duty, manner)).unwrap();
         assert!(load.latency.max() >= 290_000_000);
@@ -512,7 +513,7 @@ mod tests {
     #[test]
     fn a_server_that_is_gone_is_told_by_kind() {
         let stub = Stub::new(|_| Move::Answer);
-        let mut plan = stub.plan(false, Duration::from_millis(200), Duration::from_millis(500));
+        let mut plan = Plan::on(&stub, false, Duration::from_millis(200), Duration::from_millis(500));
         plan.rate_wanted = Some(200.0);
         // Nobody listens there any more.
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

@@ -296,6 +296,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::conduct::Plan;
     use crate::progress::Progress;
     use crate::report::Load;
     use crate::schedule::Arrivals;
@@ -303,7 +304,7 @@ mod tests {
 
     fn run(stub: &Stub, rate: Option<f64>, connections: usize, end: End) -> Load {
         let timeout = Duration::from_secs(1);
-        let mut plan = stub.plan(end == End::Server, timeout, Duration::from_secs(1));
+        let mut plan = Plan::on(stub, end == End::Server, timeout, Duration::from_secs(1));
         plan.rate_wanted = rate;
         let pace = rate.map(|rate| Pace { rate, arrivals: Arrivals::Constant, seed: 1, threads: 1 });
         let manner = Manner { connections, pace, timeout_ns: timeout.as_nanos() as u64, end };
