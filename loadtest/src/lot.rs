@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use mio::event::Event;
 use mio::{Events, Interest, Poll, Token, Waker};
 use slab::Slab;
+use socket2::SockRef;
 
 use crate::addresses::Sources;
 use crate::alarm::Alarm;
@@ -135,8 +136,8 @@ impl Lot {
         Ok(key)
     }
 
-    /// Asks once; sent at the beginning of the next turn, together with all that was asked by then. False when
-    /// the connection is over, which whoever asks may not have been told yet: then nothing was asked.
+    /// Asks once; sent at the beginning of the next turn, together with all that was asked by then. False
+    /// when the connection is over, which whoever asks may not have been told yet: then nothing was asked.
     #[must_use]
     pub fn ask(&mut self, key: usize, intended_ns: u64, now_ns: u64) -> bool {
         let session = &mut self.sessions[key];
@@ -160,6 +161,13 @@ impl Lot {
             session.stage = Stage::Ended;
             self.ended.push(key);
         }
+    }
+
+    /// Ends it by a reset: neither side keeps anything of it, and the other learns that at once.
+    pub fn reset(&mut self, key: usize) {
+        // Without it the end is an orderly one, which is no harm.
+        let _ = SockRef::from(&self.sessions[key].stream).set_linger(Some(Duration::ZERO));
+        self.end(key);
     }
 
     /// Keys of all connections that are there.

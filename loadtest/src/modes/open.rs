@@ -1,14 +1,15 @@
 //! Open loop: requests are due by a schedule that does not wait for answers, as users do not.
 //!
 //! Latency counts from when a request was due. One that is due takes the connection that was idle longest, or
-//! waits in a queue for the first that is free: a server that stalls makes all those wait who came meanwhile, and
-//! the figures say so. Every request that was due within the span is counted exactly once: answered, also after
-//! the span's end (up to the timeout), or an error by its kind. What the generator itself did late is told apart.
+//! waits in a queue for the first that is free: a server that stalls makes all those wait who came meanwhile,
+//! and the figures say so. Every request that was due within the span is counted exactly once: answered, also
+//! after the span's end (up to the timeout), or an error by its kind. What the generator itself did late is
+//! told apart.
 
 use std::collections::VecDeque;
 use std::io;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 
 use crate::cli::{Aim, Output, Size};
 use crate::conduct::Duty;
@@ -26,6 +27,7 @@ use crate::units;
 
 /// The flags of `open`.
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("load").required(true).args(["rate", "sweep"]))]
 pub struct Open {
     #[command(flatten)]
     pub aim: Aim,
@@ -45,7 +47,6 @@ pub struct Open {
 pub struct Timing {
     /// Requests per second, over all threads
     #[arg(short = 'R', long, value_parser = units::positive, value_name = "RATE")]
-    #[arg(required_unless_present = "sweep", conflicts_with = "sweep")]
     pub rate: Option<u64>,
     /// How they are spread
     #[arg(long, value_enum, default_value = "constant", value_name = "HOW")]
@@ -68,7 +69,7 @@ impl Open {
     /// # Errors
     /// Why it could not, for people.
     pub fn run(&self, progress: &mut Progress) -> Result<Report, String> {
-        let Some(rate) = self.timing.rate.filter(|_| !self.sweeping.sweep) else {
+        let Some(rate) = self.timing.rate else {
             return sweep::run(self, progress);
         };
         let mut ready = self.aim.ready("open", false)?;
@@ -93,21 +94,36 @@ impl Ready {
         open: &Open,
         progress: &mut Progress,
     ) -> Result<Load, String> {
-        let (size, timing) = (&open.size, &open.timing);
+        let size = &open.size;
         let mut plan = self.plan(name, &open.aim, size);
         plan.rate_wanted = Some(rate);
-        let pace = Pace { rate, arrivals: timing.arrivals, seed: timing.seed, threads: size.threads as u32 };
+        let pace = open.timing.pace_of(rate, size.threads);
         let timeout_ns = open.aim.timeout.as_nanos() as u64;
         let load = plan.run(progress, |duty| {
             let connections = share_of(size.connections, size.threads, duty.number);
             drive(duty, Manner { connections, pace, timeout_ns })
         });
         let mut load = explain(load)?;
-        if timing.arrivals == Arrivals::Poisson {
-            // What chance drew is what was asked for; it may be some percent off the mean.
+        open.timing.want(&mut load);
+        Ok(load)
+    }
+}
+
+impl Timing {
+    /// What schedules are drawn from, if there is a rate.
+    pub fn pace(&self, threads: u64) -> Option<Pace> {
+        self.rate.map(|rate| self.pace_of(rate as f64, threads))
+    }
+
+    fn pace_of(&self, rate: f64, threads: u64) -> Pace {
+        Pace { rate, arrivals: self.arrivals, seed: self.seed, threads: threads as u32 }
+    }
+
+    /// What chance drew is what was asked for; it may be some percent off the mean.
+    pub fn want(&self, load: &mut Load) {
+        if load.rate_wanted.is_some() && self.arrivals == Arrivals::Poisson {
             load.rate_wanted = Some(load.requests as f64 / load.seconds);
         }
-        Ok(load)
     }
 }
 
@@ -405,6 +421,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::conduct::Plan;
     use crate::modes::closed;
     use crate::stub::{Move, Stub};
 
@@ -412,7 +429,7 @@ mod tests {
 
     fn run(stub: &Stub, connections: u64, rate: f64, timeout_ms: u64, measured_ms: u64) -> Load {
         let timeout = Duration::from_millis(timeout_ms);
-        let mut plan = stub.plan(false, timeout, Duration::from_millis(measured_ms));
+        let mut plan = Plan::on(stub, false, timeout, Duration::from_millis(measured_ms));
         plan.rate_wanted = Some(rate);
         plan.threads = 2;
         let pace = Pace { rate, arrivals: Arrivals::Constant, seed: 1, threads: 2 };
@@ -442,7 +459,7 @@ mod tests {
     #[test]
     fn a_closed_loop_hardly_notices_the_same_stall() {
         let stub = Stub::new(|number| if number == 400 { Move::Stall(STALL) } else { Move::Answer });
-        let plan = stub.plan(false, Duration::from_secs(10), Duration::from_secs(1));
+        let plan = Plan::on(&stub, false, Duration::from_secs(10), Duration::from_secs(1));
         let manner = closed::Manner { connections: 4, depth: 1, rate_max: None };
         let load = plan.run(&mut Progress::new(true), |duty| closed::drive(duty, manner)).unwrap();
         assert!(load.latency.max() >= 290_000_000);
@@ -496,7 +513,7 @@ mod tests {
     #[test]
     fn a_server_that_is_gone_is_told_by_kind() {
         let stub = Stub::new(|_| Move::Answer);
-        let mut plan = stub.plan(false, Duration::from_millis(200), Duration::from_millis(500));
+        let mut plan = Plan::on(&stub, false, Duration::from_millis(200), Duration::from_millis(500));
         plan.rate_wanted = Some(200.0);
         // Nobody listens there any more.
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
