@@ -24,6 +24,7 @@ use crate::units;
 /// hide it. Load goes to this host only, unless --allow-remote says otherwise.
 #[derive(Debug, Parser)]
 #[command(name = "myriapod-load", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(args_override_self = true)]
 pub struct Cli {
     #[command(subcommand)]
     pub mode: Mode,

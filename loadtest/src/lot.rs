@@ -320,7 +320,7 @@ impl Lot {
         let Some(intended_ns) = session.asked.pop_front() else { return false };
         session.since_ns = at_ns;
         self.under_way -= 1;
-        let Answer { fault, closes } = answer;
+        let Answer { fault, closes, .. } = answer;
         told.push(Happening::Answered { key, intended_ns, at_ns, fault, closes });
         true
     }

@@ -22,6 +22,8 @@ mod launch;
 mod lot;
 mod machine;
 mod modes;
+#[cfg(test)]
+mod oracle;
 mod preflight;
 mod process;
 mod progress;

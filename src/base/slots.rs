@@ -103,6 +103,11 @@ impl<T> Slots<T> {
         (tenant.generation == key.generation).then_some(&mut tenant.value)
     }
 
+    /// Whoever lives in this slot now.
+    pub fn tenant_at(&mut self, index: u32) -> Option<&mut T> {
+        self.slab.get_mut(index as usize).map(|tenant| &mut tenant.value)
+    }
+
     /// Moves the tenant out; every copy of its key is void from here on.
     pub fn remove(&mut self, key: Key<T>) -> Option<T> {
         self.get_mut(key)?;

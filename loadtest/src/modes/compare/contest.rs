@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::answer::Expected;
 use crate::cli::{Aim, Size};
+use crate::cpus::Cpus;
 use crate::launch::{Recipe, Running};
 use crate::modes::closed::{self, Manner};
 use crate::preflight::{self, Check};
@@ -25,6 +26,8 @@ pub struct Contest<'a> {
     /// With `--keep`, those that were started, by entrant.
     kept: Vec<Option<Running>>,
     random: fastrand::Rng,
+    /// Why measurements had to be repeated.
+    repeated: Vec<String>,
     /// What the first question found out about where and when this is.
     report: Option<Report>,
 }
@@ -44,6 +47,8 @@ pub struct Trial<'a> {
 }
 
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// A run of many minutes is not lost by one bad moment.
+const TRIES_MAX: u32 = 3;
 /// Between two looks whether a server is ready.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -68,6 +73,7 @@ impl<'a> Contest<'a> {
             kept: entrants.iter().map(|_| None).collect(),
             entrants,
             random: fastrand::Rng::with_seed(plan.seed),
+            repeated: Vec::new(),
             report: None,
         })
     }
@@ -96,10 +102,23 @@ impl<'a> Contest<'a> {
             let share = f64::from(block) + at as f64 / self.trials.len() as f64;
             let text = format!("block {} of {}, {case}: {name}", block + 1, self.plan.blocks);
             progress.line(&text, share / f64::from(self.plan.blocks.max(block + 1)));
-            let sample = self.measure(at, entrant)?;
+            let sample = self.measure_once_more(at, place, entrant)?;
             self.trials[at].samples[place].push(sample);
         }
         Ok(())
+    }
+
+    /// Somebody else may have taken the port, or all of the machine for a moment; but a server that never worked
+    /// will not work now.
+    fn measure_once_more(&mut self, at: usize, place: usize, entrant: usize) -> Result<Sample, String> {
+        let mut tries_max = if self.trials[at].samples[place].is_empty() { 1 } else { TRIES_MAX };
+        loop {
+            tries_max -= 1;
+            match self.measure(at, entrant) {
+                Err(error) if tries_max > 0 => self.repeated.push(error),
+                outcome => return outcome,
+            }
+        }
     }
 
     /// One server under one load.
@@ -151,14 +170,22 @@ impl<'a> Contest<'a> {
             target: plan.servers.iter().map(|server| server.name.as_str()).collect::<Vec<_>>().join(", "),
             checked: checked.join("; "),
             invalid,
-            remarks: plan
-                .remarks()
-                .into_iter()
-                .chain(self.trials.iter().filter_map(verdict::remark))
-                .collect(),
+            remarks: self.remarks(),
             comparison: Some(comparison),
             ..self.report.unwrap_or_default()
         }
+    }
+
+    fn remarks(&self) -> Vec<String> {
+        let mut remarks = vec![self.plan.remark()];
+        remarks.extend(self.trials.iter().filter_map(verdict::remark));
+        if let Some(why) = self.repeated.last() {
+            remarks.push(format!(
+                "{} measurements failed and were repeated; the last: {why}",
+                self.repeated.len()
+            ));
+        }
+        remarks
     }
 }
 
@@ -206,17 +233,17 @@ impl Plan {
         }
     }
 
-    fn remarks(&self) -> Vec<String> {
-        let place = |cpus: &Option<crate::cpus::Cpus>| {
+    fn remark(&self) -> String {
+        let place = |cpus: &Option<Cpus>| {
             cpus.as_ref().map_or("wherever the kernel likes".to_string(), |cpus| format!("on {cpus}"))
         };
         let life = if self.keep { "started once" } else { "started anew for each measurement" };
-        vec![format!(
+        format!(
             "servers run {}, the load {}; each server is {life}, the order is random (seed {})",
             place(&self.server_cpus),
             place(&self.load_cpus),
             self.seed
-        )]
+        )
     }
 }
 

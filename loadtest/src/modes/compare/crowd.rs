@@ -33,7 +33,7 @@ struct Crowd {
 const FIRST_VISITORS: u64 = 100;
 /// On their way at once, so that a short backlog suffices and the server works as it does every day.
 const PENDING_MAX: usize = 64;
-const SETTLE: Duration = Duration::from_millis(500);
+const SETTLE: Duration = Duration::from_millis(300);
 
 /// Opens so many connections to a server and tells what they weigh.
 ///

@@ -101,6 +101,7 @@ pub fn complaints(trial: &Trial) -> Vec<String> {
         let least = stats::VALUES_MIN;
         complaints
             .push(format!("{name}: {blocks} blocks give no 95 % confidence; it takes {least} at least"));
+        return complaints;
     }
     let strays = control(trial).into_iter().filter(|(_, ratio)| !is_within(ratio, trial.case.control));
     complaints.extend(strays.map(|(figure, Ratio { low, high, .. })| {
