@@ -109,8 +109,8 @@ fn limits_of_host(load: &Load, before: Tcp, after: Tcp) -> Vec<String> {
     let overflows = after.time_wait_overflows - before.time_wait_overflows;
     if overflows > 0 {
         remarks.push(format!(
-            "{overflows} connections skipped TIME_WAIT, since net.ipv4.tcp_max_tw_buckets was reached: closing \
-             was cheaper than it would be elsewhere"
+            "{overflows} sockets of this host skipped TIME_WAIT: net.ipv4.tcp_max_tw_buckets was reached, and \
+             closing was cheaper than it would be elsewhere"
         ));
     }
     let dropped = after.listen_drops - before.listen_drops;
@@ -135,7 +135,7 @@ mod tests {
         load.errors.insert("no_port", 7);
         let after = Tcp { time_wait: 131_072, time_wait_overflows: 6, listen_drops: 10 };
         let remarks = limits_of_host(&load, before, after);
-        assert!(remarks[0].starts_with("7 conn") && remarks[1].starts_with("1 conn"));
+        assert!(remarks[0].starts_with("7 conn") && remarks[1].starts_with("1 sock"));
         assert!(remarks[2].starts_with("9 attempts"));
     }
 }
