@@ -259,6 +259,10 @@ impl<S: Stream> Floor<S> {
             let Some(client) = clients.get_mut(key) else { continue };
             client.readiness.set_queued(false);
             let step = client.drive(&mut turn);
+            // The usual: it goes back to where it waited before.
+            if step == Step::Park && client.is_watched() && client.is_looked_at() {
+                continue;
+            }
             self.follow(key, step, watcher);
         }
         self.quench();
@@ -366,12 +370,11 @@ impl<S: Stream> Floor<S> {
     /// writability is asked for at the first short write only.
     fn watch(&mut self, key: Key<Client<S>>, watcher: &impl Watcher<S>) -> io::Result<()> {
         let Some(client) = self.clients.get_mut(key) else { return Ok(()) };
-        let for_writing = client.is_blocked();
-        let readiness = client.readiness;
-        if readiness.is_registered() && (!for_writing || readiness.is_registered_for_writing()) {
+        if client.is_watched() {
             return Ok(());
         }
-        watcher.watch(client.stream(), key, for_writing, readiness.is_registered())?;
+        let for_writing = client.is_blocked();
+        watcher.watch(client.stream(), key, for_writing, client.readiness.is_registered())?;
         client.readiness.set_registered(for_writing);
         Ok(())
     }
@@ -380,7 +383,7 @@ impl<S: Stream> Floor<S> {
     /// alone.
     fn arm(&mut self, key: Key<Client<S>>) {
         let Some(client) = self.clients.get_mut(key) else { return };
-        if client.readiness.is_armed() && client.deadline.has_reached(client.armed_for) {
+        if client.is_looked_at() {
             return;
         }
         client.readiness.set_armed(true);

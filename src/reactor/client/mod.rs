@@ -117,6 +117,17 @@ impl<S: Stream> Client<S> {
         self.wait == Wait::Drain && !self.readiness.is_writable()
     }
 
+    /// Whether the poll will tell what it waits for.
+    pub(super) fn is_watched(&self) -> bool {
+        let readiness = self.readiness;
+        readiness.is_registered() && (readiness.is_registered_for_writing() || !self.is_blocked())
+    }
+
+    /// Whether the wheel will look at it, by its deadline.
+    pub(super) fn is_looked_at(&self) -> bool {
+        self.readiness.is_armed() && self.deadline.has_reached(self.armed_for)
+    }
+
     /// Whether it holds a workplace that it does not need.
     #[cfg(test)]
     pub(super) fn hoards(&self) -> bool {
