@@ -30,10 +30,13 @@ impl Sample {
     /// What a load found.
     ///
     /// # Errors
-    /// When there was not one right answer.
+    /// When there was not one right answer, or this process was kept from looking at the server in time.
     pub fn of_load(load: &Load) -> Result<Sample, String> {
         if load.answers == 0 {
             return Err(format!("no right answer in {} s, errors {:?}", load.seconds, load.errors));
+        }
+        if load.server_cpu_seconds.is_some_and(|seconds| seconds <= 0.0) {
+            return Err("its CPU time was not read in time; is this machine too busy?".into());
         }
         let answers = load.answers as f64;
         Ok(Sample {
@@ -194,6 +197,17 @@ mod tests {
         let recipe = |name: &str| Recipe { name: name.into(), command: "{port}".into() };
         let asks = vec![Ask { path: Some("/a".into()), ..Ask::default() }];
         Plan::resolve(vec![recipe("one"), recipe("two")], asks, Settings::default(), &[]).unwrap()
+    }
+
+    #[test]
+    fn a_load_without_answers_or_cpu_time_is_no_sample() {
+        let load = Load { seconds: 0.5, answers: 10, server_cpu_seconds: Some(1e-4), ..Load::default() };
+        assert_eq!(Sample::of_load(&load).unwrap().cpu_us, Some(10.0));
+        assert!(
+            Sample::of_load(&Load { answers: 0, ..load.clone() }).unwrap_err().contains("no right answer")
+        );
+        let late = Load { server_cpu_seconds: Some(0.0), ..load };
+        assert!(Sample::of_load(&late).unwrap_err().contains("CPU time"));
     }
 
     fn trial<'a>(plan: &Plan, case: &'a Case) -> Trial<'a> {
