@@ -182,6 +182,11 @@ impl<'a> Contest<'a> {
     fn remarks(&self) -> Vec<String> {
         let mut remarks = vec![self.plan.remark()];
         remarks.extend(self.trials.iter().filter_map(verdict::remark));
+        if !self.trials.iter().all(verdict::holds) {
+            remarks.push(
+                "a control that does not hold may hold on a quieter machine, or after more blocks".into(),
+            );
+        }
         if let Some(why) = self.repeated.last() {
             remarks.push(format!(
                 "{} measurements failed and were repeated; the last: {why}",
