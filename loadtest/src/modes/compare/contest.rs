@@ -40,6 +40,8 @@ pub struct Trial<'a> {
     pub names: Vec<String>,
     /// By place among the entrants, then by block.
     pub samples: Vec<Vec<Sample>>,
+    /// By place: whether it ever gave a right answer.
+    worked: Vec<bool>,
     /// What the first server that was asked answers: all should answer alike.
     expected: Option<Expected>,
     /// Who does not.
@@ -102,7 +104,7 @@ impl<'a> Contest<'a> {
             let share = f64::from(block) + at as f64 / self.trials.len() as f64;
             let text = format!("block {} of {}, {case}: {name}", block + 1, self.plan.blocks);
             progress.line(&text, share / f64::from(self.plan.blocks.max(block + 1)));
-            let sample = self.measure_once_more(at, place, entrant)?;
+            let sample = self.measure_patiently(at, place, entrant)?;
             self.trials[at].samples[place].push(sample);
         }
         Ok(())
@@ -110,26 +112,26 @@ impl<'a> Contest<'a> {
 
     /// Somebody else may have taken the port, or all of the machine for a moment; but a server that never worked
     /// will not work now.
-    fn measure_once_more(&mut self, at: usize, place: usize, entrant: usize) -> Result<Sample, String> {
-        let mut tries_max = if self.trials[at].samples[place].is_empty() { 1 } else { TRIES_MAX };
+    fn measure_patiently(&mut self, at: usize, place: usize, entrant: usize) -> Result<Sample, String> {
+        let mut tries = 1;
         loop {
-            tries_max -= 1;
-            match self.measure(at, entrant) {
-                Err(error) if tries_max > 0 => self.repeated.push(error),
+            match self.measure(at, place, entrant) {
+                Err(error) if tries < TRIES_MAX && self.trials[at].worked[place] => self.repeated.push(error),
                 outcome => return outcome,
             }
+            tries += 1;
         }
     }
 
     /// One server under one load.
-    fn measure(&mut self, at: usize, entrant: usize) -> Result<Sample, String> {
+    fn measure(&mut self, at: usize, place: usize, entrant: usize) -> Result<Sample, String> {
         let recipe = &self.entrants[entrant];
         let mut running = match self.kept[entrant].take() {
             Some(running) => running,
             None => recipe.start(self.plan.server_cpus.as_ref())?,
         };
         // A server that died says better why than whoever talked to it.
-        let sample = self.visit(at, &mut running).map_err(|error| running.ended().unwrap_or(error))?;
+        let sample = self.visit(at, place, &mut running).map_err(|error| running.ended().unwrap_or(error))?;
         if let Some(last_words) = running.ended() {
             return Err(last_words);
         }
@@ -139,11 +141,12 @@ impl<'a> Contest<'a> {
         Ok(sample)
     }
 
-    fn visit(&mut self, at: usize, running: &mut Running) -> Result<Sample, String> {
+    fn visit(&mut self, at: usize, place: usize, running: &mut Running) -> Result<Sample, String> {
         let trial = &mut self.trials[at];
         let case = trial.case;
         let aim = case.aim(running);
         let ready = ready(running, &aim, case)?;
+        trial.worked[place] = true;
         trial.compare_answers(&running.name, &ready.target.expected);
         let sample = match case.kind {
             Kind::Idle => Sample::of_weight(crowd::weigh(&ready, case.connections, TIMEOUT)?),
@@ -179,6 +182,11 @@ impl<'a> Contest<'a> {
     fn remarks(&self) -> Vec<String> {
         let mut remarks = vec![self.plan.remark()];
         remarks.extend(self.trials.iter().filter_map(verdict::remark));
+        if !self.trials.iter().all(verdict::holds) {
+            remarks.push(
+                "a control that does not hold may hold on a quieter machine, or after more blocks".into(),
+            );
+        }
         if let Some(why) = self.repeated.last() {
             remarks.push(format!(
                 "{} measurements failed and were repeated; the last: {why}",
@@ -198,6 +206,7 @@ impl<'a> Trial<'a> {
             case,
             names: entrants.iter().map(|entrant| all[*entrant].name.clone()).collect(),
             samples: vec![Vec::new(); entrants.len()],
+            worked: vec![false; entrants.len()],
             entrants,
             expected: None,
             differing: BTreeSet::new(),
