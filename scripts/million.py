@@ -184,7 +184,7 @@ def told(seconds):
 
 
 def milliseconds(load):
-    return f"{load['latency']['p99_ns'] / 1e6:.2f}"
+    return f"{load['latency_ns']['p99'] / 1e6:.2f}"
 
 
 def bars(found):

@@ -251,3 +251,30 @@ pub fn load_of(
 fn errors_of(tally: &Tally) -> u64 {
     tally.errors.iter().sum()
 }
+
+#[cfg(test)]
+impl Plan<'static> {
+    /// A load of one thread on the server of the tests, without warming up.
+    pub fn on(
+        stub: &crate::stub::Stub,
+        closes: bool,
+        timeout: Duration,
+        measured: Duration,
+    ) -> Plan<'static> {
+        let (method, path, host) = ("GET".into(), "/".into(), "stub".into());
+        let question = crate::target::Question { method, path, host, closes, ..Default::default() };
+        let body = Some(b"hello".to_vec());
+        let expected = crate::answer::Expected { status: Some(200), length: Some(5), body };
+        Plan {
+            name: "test".into(),
+            target: Arc::new(Target::new(stub.address, &question, expected)),
+            threads: 1,
+            sources: Origin::Loopback,
+            timeout,
+            warm_up: Duration::ZERO,
+            measured,
+            rate_wanted: None,
+            server: None,
+        }
+    }
+}

@@ -1,8 +1,9 @@
-//! Servers started from given commands: on a free port, with a scratch folder, in a process group of their own.
+//! Servers started from given commands: on a free port, with a scratch folder, in a process group with a guardian.
 //!
 //! Promises: nothing started here outlives this process. What goes out of scope is ended, also when a panic
-//! unwinds; and should this process be killed, a guardian, a shell that waits for the end of a pipe that only
-//! this process holds, kills the whole group, workers of a master process included.
+//! unwinds. Should this process be killed, the guardian, a shell that waits for the end of a pipe that only this
+//! process holds, kills the whole group, workers of a master process included. It is there before the server is,
+//! and leads the group, so that its number stays the group's until it is reaped.
 
 use std::fs::{self, File};
 use std::io;
@@ -40,7 +41,8 @@ const POLITE: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(2);
 /// What of a dead server's last words is shown.
 const LINES_SHOWN_MAX: usize = 20;
-const GUARDIAN: &str = r#"read -r _; kill -s KILL -- "-$1"; rm -rf -- "$2""#;
+/// Ignores what asks the server to end, which goes to all of the group.
+const GUARDIAN: &str = r#"trap '' TERM; read -r _; rm -rf -- "$1"; kill -s KILL 0"#;
 
 impl Recipe {
     /// Reads `name=command`.
@@ -67,9 +69,10 @@ impl Recipe {
         let port = free_port().map_err(told)?;
         let folder = scratch.display().to_string();
         let command = self.command.replace("{port}", &port.to_string()).replace("{dir}", &folder);
-        let child = bound(cpus, || spawn(&command, &scratch).map_err(told))?;
-        let guardian = guard(child.id(), &scratch).map_err(told);
-        let guardian = guardian.inspect_err(|_| end_group(child.id(), Signal::KILL))?;
+        let mut guardian = guard(&scratch).map_err(told)?;
+        // Closing the pipe is all it takes to end one that has nothing to guard.
+        let child = bound(cpus, || spawn(&command, &scratch, &guardian).map_err(told))
+            .inspect_err(|_| drop(guardian.wait()))?;
         Ok(Running { name: self.name.clone(), port, child, guardian, scratch })
     }
 }
@@ -109,33 +112,31 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        end_group(self.child.id(), Signal::TERM);
+        end_group(&self.guardian, Signal::TERM);
         self.ends_within(POLITE);
-        // Whoever of the group is left, the first process included.
-        end_group(self.child.id(), Signal::KILL);
+        // Whoever is left, the guardian included.
+        end_group(&self.guardian, Signal::KILL);
         let _ = self.child.wait();
-        // Before its pipe is closed, which it would take for our death.
-        let _ = self.guardian.kill();
         let _ = self.guardian.wait();
         let _ = fs::remove_dir_all(&self.scratch);
     }
 }
 
-fn spawn(command: &str, scratch: &Path) -> io::Result<Child> {
+fn spawn(command: &str, scratch: &Path, guardian: &Child) -> io::Result<Child> {
     let said = File::create(said_path(scratch))?;
     Command::new("sh")
         .args(["-c", command])
         .stdin(Stdio::null())
         .stdout(said.try_clone()?)
         .stderr(said)
-        .process_group(0)
+        .process_group(group_of(guardian)?.as_raw_nonzero().get())
         .spawn()
 }
 
 /// In a group of its own, so that Ctrl-C at the terminal leaves it to do its work.
-fn guard(group: u32, scratch: &Path) -> io::Result<Child> {
+fn guard(scratch: &Path) -> io::Result<Child> {
     Command::new("sh")
-        .args(["-c", GUARDIAN, "guardian", &group.to_string()])
+        .args(["-c", GUARDIAN, "guardian"])
         .arg(scratch)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
@@ -153,9 +154,16 @@ fn bound<T>(cpus: Option<&Cpus>, start: impl FnOnce() -> Result<T, String>) -> R
     outcome
 }
 
-fn end_group(id: u32, signal: Signal) {
-    // It may be empty by now.
-    if let Some(group) = i32::try_from(id).ok().and_then(Pid::from_raw) {
+/// The guardian's process is the group's first, so it has the group's number.
+fn group_of(guardian: &Child) -> io::Result<Pid> {
+    i32::try_from(guardian.id())
+        .ok()
+        .and_then(Pid::from_raw)
+        .ok_or_else(|| io::ErrorKind::InvalidInput.into())
+}
+
+fn end_group(guardian: &Child, signal: Signal) {
+    if let Ok(group) = group_of(guardian) {
         let _ = kill_process_group(group, signal);
     }
 }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use mio::event::Event;
 use mio::{Events, Interest, Poll, Token, Waker};
 use slab::Slab;
+use socket2::SockRef;
 
 use crate::addresses::Sources;
 use crate::alarm::Alarm;
@@ -63,10 +64,6 @@ const INPUT_BYTES: usize = 256 * 1024;
 const READS_PER_TURN_MAX: u32 = 4;
 const WAKER: Token = Token(usize::MAX);
 const ALARM: Token = Token(usize::MAX - 1);
-/// Waits shorter than this are ended by the alarm.
-const COARSE_NS: u64 = 50_000_000;
-/// How long to wait for a close that was announced. What comes of it is no error.
-const PARTING_NS: u64 = 1_000_000_000;
 /// How often those who wait too long are looked for.
 const LOOK_NS: u64 = 250_000_000;
 
@@ -143,8 +140,8 @@ impl Lot {
         Ok(key)
     }
 
-    /// Asks once; sent at the beginning of the next turn, together with all that was asked by then. False when
-    /// the connection is over, which whoever asks may not have been told yet: then nothing was asked.
+    /// Asks once; sent at the beginning of the next turn, together with all that was asked by then. False
+    /// when the connection is over, which whoever asks may not have been told yet: then nothing was asked.
     #[must_use]
     pub fn ask(&mut self, key: usize, intended_ns: u64, now_ns: u64) -> bool {
         let session = &mut self.sessions[key];
@@ -164,11 +161,17 @@ impl Lot {
     pub fn end(&mut self, key: usize) {
         let session = &mut self.sessions[key];
         if session.stage != Stage::Ended {
-            let begun = session.stage == Stage::Connecting || session.is_parting;
-            self.under_way -= session.asked.len() + usize::from(begun);
+            self.under_way -= session.asked.len() + usize::from(session.stage == Stage::Connecting);
             session.stage = Stage::Ended;
             self.ended.push(key);
         }
+    }
+
+    /// Ends it by a reset: neither side keeps anything of it, and the other learns that at once.
+    pub fn reset(&mut self, key: usize) {
+        // Without it the end is an orderly one, which is no harm.
+        let _ = SockRef::from(&self.sessions[key].stream).set_linger(Some(Duration::ZERO));
+        self.end(key);
     }
 
     /// Keys of all connections that are there.
@@ -222,7 +225,7 @@ impl Lot {
         Ok(())
     }
 
-    /// How long the poll may sleep. It counts milliseconds; where those are too coarse, the alarm rings.
+    /// How long the poll may sleep. It counts milliseconds, rounded up, so that the alarm ends it.
     fn wait_for(&mut self, until_ns: Option<u64>, is_pressed: bool) -> io::Result<Option<Duration>> {
         let now_ns = self.now_ns();
         let look = (self.under_way > 0).then_some(LOOK_NS);
@@ -231,9 +234,7 @@ impl Lot {
             return Ok(Some(Duration::ZERO));
         }
         let Some(left) = until else { return Ok(look.map(Duration::from_nanos)) };
-        if left < COARSE_NS {
-            self.alarm.set(now_ns + left, now_ns)?;
-        }
+        self.alarm.set(now_ns + left, now_ns)?;
         Ok(Some(Duration::from_nanos(left.min(look.unwrap_or(left)))))
     }
 
@@ -360,9 +361,7 @@ impl Lot {
         session.since_ns = at_ns;
         self.under_way -= 1;
         let Answer { fault, closes, .. } = answer;
-        if closes && !std::mem::replace(&mut session.is_parting, true) {
-            self.under_way += 1;
-        }
+        session.is_parting |= closes;
         told.push(Happening::Answered { key, intended_ns, at_ns, fault, closes });
         true
     }
@@ -393,7 +392,7 @@ impl Lot {
         let unanswered = session.asked.len();
         let fault = match fault {
             // It was said that it would close: what was asked behind that is not its fault, nor is how it closes.
-            Some(Fault::Reset | Fault::Closed) | None if session.is_parting => None,
+            Some(Fault::Reset | Fault::Closed | Fault::Timeout) | None if session.is_parting => None,
             None if unanswered > 0 => Some(Fault::Closed),
             fault => fault,
         };
@@ -408,21 +407,85 @@ impl Lot {
             return;
         }
         self.looked_ns = now_ns;
-        let fault_of = |session: &Session| {
-            let waits_for = |limit_ns: u64| session.since_ns + limit_ns < now_ns;
-            match session.stage {
-                Stage::Connecting if waits_for(self.timeout_ns) => Some(Some(Fault::Unreachable)),
-                Stage::Open if session.is_parting && waits_for(PARTING_NS) => Some(None),
-                Stage::Open if !session.asked.is_empty() && waits_for(self.timeout_ns) => {
-                    Some(Some(Fault::Timeout))
-                }
-                _ => None,
-            }
+        let is_late = |session: &Session| {
+            (session.stage == Stage::Connecting || !session.asked.is_empty())
+                && session.since_ns + self.timeout_ns < now_ns
         };
-        let late = self.sessions.iter().filter_map(|(key, session)| Some((key, fault_of(session)?)));
-        let late: Vec<(usize, Option<Fault>)> = late.collect();
+        let late: Vec<(usize, Fault)> = (self.sessions.iter())
+            .filter(|(_, session)| session.stage != Stage::Ended && is_late(session))
+            .map(|(key, session)| match session.stage {
+                Stage::Connecting => (key, Fault::Unreachable),
+                _ => (key, Fault::Timeout),
+            })
+            .collect();
         for (key, fault) in late {
-            self.over(key, fault, told);
+            self.over(key, Some(fault), told);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stub::{Move, Stub};
+    use crate::target::Question;
+
+    fn lot(stub: &Stub) -> Lot {
+        let (method, path, host) = ("GET".into(), "/".into(), "stub".into());
+        let question = Question { method, path, host, ..Question::default() };
+        Lot::new(Setup {
+            poll: Poll::new().unwrap(),
+            target: Arc::new(Target::new(stub.address, &question, Default::default())),
+            sources: Sources::any(),
+            epoch: Instant::now(),
+            timeout: Duration::from_secs(10),
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn a_wait_ends_when_it_should_and_not_at_the_next_millisecond() {
+        let mut lot = lot(&Stub::new(|_| Move::Answer));
+        let mut late_by = || {
+            let until_ns = lot.now_ns() + 60_050_000;
+            while lot.now_ns() < until_ns {
+                lot.turn(Some(until_ns), &mut Vec::new()).unwrap();
+            }
+            lot.now_ns() - until_ns
+        };
+        // A busy machine may be late now and then, but not each time.
+        assert!((0..30).any(|_| late_by() < 700_000));
+    }
+
+    #[test]
+    fn whoever_has_parted_takes_no_questions() {
+        let stub = Stub::new(|_| Move::Part);
+        let mut lot = lot(&stub);
+        let key = lot.open().unwrap();
+        assert!(lot.ask(key, 7, 7), "sent when the connection is there");
+        let mut told = Vec::new();
+        while !told.iter().any(|happening| matches!(happening, Happening::Over { .. })) {
+            lot.turn(None, &mut told).unwrap();
+        }
+        assert!(matches!(told[1], Happening::Answered { intended_ns: 7, closes: true, fault: None, .. }));
+        assert_eq!(told[2], Happening::Over { key, fault: None, unanswered: 0 });
+        assert!(!lot.ask(key, 8, 8) && lot.unanswered(key).count() == 0);
+        assert_eq!((lot.len(), lot.under_way), (0, 0));
+    }
+
+    #[test]
+    fn what_was_asked_in_vain_can_be_told_by_its_intended_start() {
+        let stub = Stub::new(|_| Move::Close);
+        let mut lot = lot(&stub);
+        let key = lot.open().unwrap();
+        assert!(lot.ask(key, 5, 9) && lot.ask(key, 6, 9));
+        let mut told = Vec::new();
+        while !told.iter().any(|happening| matches!(happening, Happening::Over { .. })) {
+            lot.turn(None, &mut told).unwrap();
+        }
+        assert!(matches!(told[1], Happening::Over { fault: Some(_), unanswered: 2, .. }), "{told:?}");
+        assert_eq!(lot.unanswered(key).collect::<Vec<_>>(), [5, 6]);
+        lot.forget_ended();
+        assert_eq!((lot.unanswered(key).count(), lot.under_way), (0, 0));
     }
 }

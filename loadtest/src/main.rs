@@ -1,6 +1,6 @@
 //! `myriapod-load`: drives HTTP/1.1 servers and measures them honestly.
 //!
-//! The way of a run: [`cli`] reads what is wanted and picks the mode; [`run`] asks the target ([`preflight`]);
+//! The way of a run: [`cli`] reads what is wanted and picks the mode; [mod@run] asks the target ([`preflight`]);
 //! [`conduct`] starts threads, each with a descriptor table ([`table`]) and connections ([`lot`]) of its own; a
 //! mode ([`modes`]) decides what they do; what they count ([`tally`]) is added up into a [`report`], which is told.
 //!
@@ -94,8 +94,8 @@ impl Output {
             file.map_err(|error| format!("cannot write {}: {error}", path.display()))?;
         }
         if let Some(folder) = &self.svg {
-            let made = std::fs::create_dir_all(folder);
-            made.map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
+            std::fs::create_dir_all(folder)
+                .map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
         }
         Ok(())
     }
@@ -109,14 +109,14 @@ impl Output {
                 .map_err(|error| format!("cannot write to standard output: {error}"))?;
         }
         if let Some(path) = &self.json {
-            write(path, &(json::text(report) + "\n"))?;
+            write(path, &json::text(report))?;
         }
         if let Some(path) = &self.html {
             write(path, &html::page(report))?;
         }
         if let Some(folder) = &self.svg {
-            for (name, picture) in svg::plots(report) {
-                write(&folder.join(name).with_extension("svg"), &picture)?;
+            for (name, text) in svg::plots(report) {
+                write(&folder.join(name + ".svg"), &text)?;
             }
         }
         Ok(())

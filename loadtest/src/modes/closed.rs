@@ -72,6 +72,8 @@ pub struct Manner {
 const CONNECT_NS_MAX: u64 = 10_000_000_000;
 /// A connection that failed is tried again after this long, so that a dead server is not hammered.
 pub const RETRY_NS: u64 = 100_000_000;
+/// How long a server may take to close as it said. What comes of it is no error.
+const PARTING_NS: u64 = 1_000_000_000;
 
 /// Drives one thread's connections through the span.
 ///
@@ -88,6 +90,7 @@ pub fn drive(mut duty: Duty, manner: Manner) -> io::Result<()> {
         schedule,
         waiting: VecDeque::new(),
         retries: VecDeque::new(),
+        leaving: VecDeque::new(),
         under_way: 0,
         is_over: false,
     };
@@ -150,6 +153,8 @@ struct Loop {
     waiting: VecDeque<usize>,
     /// When connections that were lost are opened again.
     retries: VecDeque<u64>,
+    /// Keys whose end was announced, and when it has been waited for long enough; some have ended meanwhile.
+    leaving: VecDeque<(usize, u64)>,
     /// Requests sent and not answered.
     under_way: usize,
     /// The span has ended: nobody asks any more, but what was asked is waited for up to the timeout. A server that
@@ -176,7 +181,8 @@ impl Loop {
         }
         let due = self.schedule.as_ref().filter(|_| !self.waiting.is_empty()).map(Schedule::next_ns);
         let retry = self.retries.front().copied();
-        [due, retry, Some(post.next_ns())].into_iter().flatten().min()
+        let leaving = self.leaving.front().map(|(_, until_ns)| *until_ns);
+        [due, retry, leaving, Some(post.next_ns())].into_iter().flatten().min()
     }
 
     fn ask(&mut self, key: usize, now_ns: u64, post: &mut Post) {
@@ -209,6 +215,14 @@ impl Loop {
                 self.ask_now(key, now_ns, post);
             }
         }
+        while let Some((key, _)) = self.leaving.pop_front_if(|(_, until_ns)| *until_ns <= now_ns) {
+            if self.lot.is_open(key) && self.lot.is_parting(key) {
+                self.under_way -= self.lot.unanswered(key).count();
+                self.lot.end(key);
+                self.forget(key);
+                self.retries.push_front(now_ns);
+            }
+        }
         while self.retries.front().is_some_and(|due| *due <= now_ns) {
             self.retries.pop_front();
             if let Err(fault) = self.lot.open() {
@@ -227,8 +241,9 @@ impl Loop {
             Happening::Answered { key, intended_ns, at_ns, fault, closes } => {
                 self.under_way -= 1;
                 post.answered(intended_ns, at_ns, fault);
-                if !closes {
-                    self.ask(key, at_ns, post);
+                match closes {
+                    true => self.leaving.push_back((key, at_ns + PARTING_NS)),
+                    false => self.ask(key, at_ns, post),
                 }
             }
             Happening::Over { key, fault, unanswered } => {
@@ -236,10 +251,7 @@ impl Loop {
                 if let Some(fault) = fault {
                     post.failed(fault, unanswered.max(1));
                 }
-                if self.schedule.is_some() {
-                    // A stranger with this key will wait in its own right.
-                    self.waiting.retain(|waiting| *waiting != key);
-                }
+                self.forget(key);
                 let now_ns = self.lot.now_ns();
                 // Who closes as agreed is visited again at once.
                 match self.lot.is_parting(key) {
@@ -247,6 +259,12 @@ impl Loop {
                     false => self.retries.push_back(now_ns + RETRY_NS),
                 }
             }
+        }
+    }
+    /// A stranger who gets this key will wait in its own right.
+    fn forget(&mut self, key: usize) {
+        if self.schedule.is_some() {
+            self.waiting.retain(|waiting| *waiting != key);
         }
     }
 }

@@ -61,7 +61,7 @@ code{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,'Liberation Mono',mo
 .command{display:block;background:var(--raised);border:1px solid var(--lines);border-radius:6px;
 padding:8px 12px;margin:12px 0 0;overflow-wrap:anywhere;white-space:pre-wrap}
 .verdict{display:inline-block;border-radius:99px;border:1.5px solid;padding:0 12px;font-size:14px;
-font-weight:600;margin:0 0 12px}
+font-weight:600;margin:0 8px 12px 0}
 .good{color:var(--good)}
 .bad{color:var(--bad)}
 .why{border-left:3px solid var(--bad);padding:2px 0 2px 12px;margin:12px 0}
@@ -98,6 +98,13 @@ fn head(report: &Report) -> String {
             "<p class=\"verdict bad\">✗ not valid</p>\n<div class=\"why\">\n<p><b>These figures must not be \
              used.</b></p>\n{reasons}</div>\n"
         )
+    };
+    let failed = report.judgements.iter().filter(|one| !one.held).count();
+    let verdict = match (failed, report.judgements.len()) {
+        (0, _) => verdict,
+        (failed, all) => {
+            format!("<p class=\"verdict bad\">✗ {failed} of {all} expectations failed</p>\n{verdict}")
+        }
     };
     let machine = &report.machine;
     let memory = units::bytes(machine.memory_bytes as f64);
@@ -268,7 +275,8 @@ fn beside(plot: &str, report: &Report, is_sweep: bool) -> String {
         "ratio-rate" => {
             let cases = report.comparison.iter().flat_map(|comparison| &comparison.cases);
             let told = cases.map(|case| {
-                format!("<h3>{}</h3>\n{}", escape(&case.name), table(&tables::case(case, Room::Page)))
+                let title = format!("{}, {} blocks", case.name, case.blocks);
+                format!("<h3>{}</h3>\n{}", prose(&title), table(&tables::case(case, Room::Page)))
             });
             told.collect()
         }
@@ -311,9 +319,9 @@ fn method(report: &Report) -> String {
     }
     if let Some(comparison) = &report.comparison {
         lines.push(format!(
-            "{} blocks in random order, seed {}; ratios are medians over the blocks with their 95 % \
-             confidence intervals.",
-            comparison.blocks, comparison.seed
+            "Blocks in random order, seed {}; ratios are medians over the blocks with their 95 % confidence \
+             intervals.",
+            comparison.seed
         ));
     }
     if lines.is_empty() {
@@ -371,9 +379,14 @@ mod tests {
     #[test]
     fn tables_have_what_the_plots_show() {
         let page = page(&samples::hold());
-        for part in
-            ["61.4 B", "Memory over connections", "1 000 000", "myriapod_connections_open", "✗ failed"]
-        {
+        for part in [
+            "1 of 4 expectations failed",
+            "61.4 B",
+            "Memory over connections",
+            "1 000 000",
+            "myriapod_connections_open",
+            "✗ failed",
+        ] {
             assert!(page.contains(part), "{part}");
         }
         assert!(super::page(&samples::hold_one()).contains("Held connections"));

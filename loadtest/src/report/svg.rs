@@ -43,7 +43,7 @@ mod tests {
             names(&samples::hold()),
             ["memory-connections", "probe-connections", "latency-percentiles"]
         );
-        assert_eq!(names(&samples::compare()), ["ratio-rate", "ratio-cpu"]);
+        assert_eq!(names(&samples::compare()), ["ratio-rate", "ratio-cpu", "ratio-memory"]);
         assert!(names(&Report::default()).is_empty());
     }
 

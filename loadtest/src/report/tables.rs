@@ -26,6 +26,7 @@ const RATE: &[Of<Load>] = &[
     ("achieved", Room::Page, |load| load.rate_wanted.map_or_else(unknown, |_| units::share(load.achieved()))),
     ("answers", Room::Page, |load| units::count(load.answers)),
     ("errors", Room::Terminal, |load| units::count(load.errors_total())),
+    ("busiest thread", Room::Page, |load| nonzero(load.busiest_thread, units::share)),
     ("server CPU per answer", Room::Page, |load| {
         load.cpu_ns_per_answer().map_or_else(unknown, units::nanoseconds)
     }),
@@ -63,6 +64,7 @@ const VERSUS: &[Of<Versus>] = &[
     ("to the first", Room::Terminal, |one| ratio(one.cpu_ratio)),
     ("p50", Room::Page, |one| units::nanoseconds(one.p50_ns)),
     ("p99", Room::Terminal, |one| units::nanoseconds(one.p99_ns)),
+    ("answer", Room::Page, |one| units::bytes(one.answer_bytes)),
     ("server/connection", Room::Terminal, |one| held(one, |held| units::bytes(held.server_bytes))),
     ("to the first", Room::Terminal, |one| ratio(one.memory.map(|held| held.ratio))),
     ("kernel/connection", Room::Terminal, |one| held(one, |held| units::bytes(held.kernel_bytes))),
@@ -92,7 +94,10 @@ fn mean(latency: &Latency) -> String {
 
 /// `1.07 (1.06..1.09)`.
 fn ratio(ratio: Option<Ratio>) -> String {
-    let told = |Ratio { middle, low, high }| format!("{middle:.2} ({low:.2}..{high:.2})");
+    let told = |Ratio { middle, low, high }| {
+        let decimals = units::ratio_decimals(middle);
+        format!("{middle:.decimals$} ({low:.decimals$}..{high:.decimals$})")
+    };
     ratio.filter(|ratio| ratio.middle.is_finite()).map_or_else(unknown, told)
 }
 

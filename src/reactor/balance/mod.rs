@@ -24,8 +24,8 @@ use std::sync::atomic::Ordering;
 
 use self::drift::Drift;
 use self::kernel::Page;
+use self::page::Slot;
 pub(super) use self::page::Standing;
-use self::page::{ASLEEP, Slot};
 use self::program::Choice;
 use crate::base::clock::Tick;
 
@@ -67,10 +67,9 @@ impl Balance {
             kernel::load(&program::choose(choice)).map_err(refused("load a program"))
         };
         let programs = (0..addresses).map(program).collect::<Result<_, _>>()?;
-        let balance = Balance { page, listeners, programs, reactors };
-        // Nobody listens yet.
-        (0..reactors).for_each(|number| balance.page.slot(number).set_gone(0, Standing::Paused));
-        Ok(balance)
+        // Whoever is chosen before it listens is not found, and the hash decides.
+        (0..reactors).for_each(|number| page.slot(number).sleep());
+        Ok(Balance { page, listeners, programs, reactors })
     }
 }
 
@@ -92,13 +91,7 @@ impl Seat {
     /// That reactor's.
     #[must_use]
     pub fn new(balance: &Arc<Balance>, number: u32) -> Seat {
-        Seat {
-            balance: Arc::clone(balance),
-            number,
-            accepted: 0,
-            drift: Drift::new(Tick::default()),
-            told: None,
-        }
+        Seat { balance: Arc::clone(balance), number, accepted: 0, drift: Drift::new(), told: None }
     }
 
     /// From here on the kernel may send clients of that address to this listener, which listens already.
@@ -132,12 +125,22 @@ impl Seat {
 
     /// It is going to wait for events, for however long.
     pub(super) fn sleep(&self) {
-        self.slot().busy_since_ns.store(ASLEEP, Ordering::Relaxed);
+        self.slot().sleep();
     }
 
     /// A turn begins.
     pub(super) fn rise(&self, now_ns: u64) {
-        self.slot().busy_since_ns.store(now_ns as i64, Ordering::Relaxed);
+        self.slot().rise(now_ns);
+    }
+
+    /// How many were sent who are not here yet and not [lost](drift), as far as is known.
+    pub(super) fn expected(&self) -> u64 {
+        u64::try_from(self.coming() - self.drift.lost()).unwrap_or(0)
+    }
+
+    /// Whether the kernel was told of a pause.
+    pub(super) fn is_paused(&self) -> bool {
+        matches!(self.told, Some((_, Standing::Paused)))
     }
 
     /// Those that were sent and not accepted yet; less than none after the hash has sent some.

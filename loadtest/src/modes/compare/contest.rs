@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::answer::Expected;
 use crate::cli::{Aim, Size};
+use crate::cpus::Cpus;
 use crate::launch::{Recipe, Running};
 use crate::modes::closed::{self, Manner};
 use crate::preflight::{self, Check};
@@ -25,6 +26,8 @@ pub struct Contest<'a> {
     /// With `--keep`, those that were started, by entrant.
     kept: Vec<Option<Running>>,
     random: fastrand::Rng,
+    /// Why measurements had to be repeated.
+    repeated: Vec<String>,
     /// What the first question found out about where and when this is.
     report: Option<Report>,
 }
@@ -37,6 +40,8 @@ pub struct Trial<'a> {
     pub names: Vec<String>,
     /// By place among the entrants, then by block.
     pub samples: Vec<Vec<Sample>>,
+    /// By place: whether it ever gave a right answer.
+    worked: Vec<bool>,
     /// What the first server that was asked answers: all should answer alike.
     expected: Option<Expected>,
     /// Who does not.
@@ -44,6 +49,8 @@ pub struct Trial<'a> {
 }
 
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// A run of many minutes is not lost by one bad moment.
+const TRIES_MAX: u32 = 3;
 /// Between two looks whether a server is ready.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -68,6 +75,7 @@ impl<'a> Contest<'a> {
             kept: entrants.iter().map(|_| None).collect(),
             entrants,
             random: fastrand::Rng::with_seed(plan.seed),
+            repeated: Vec::new(),
             report: None,
         })
     }
@@ -96,21 +104,34 @@ impl<'a> Contest<'a> {
             let share = f64::from(block) + at as f64 / self.trials.len() as f64;
             let text = format!("block {} of {}, {case}: {name}", block + 1, self.plan.blocks);
             progress.line(&text, share / f64::from(self.plan.blocks.max(block + 1)));
-            let sample = self.measure(at, entrant)?;
+            let sample = self.measure_patiently(at, place, entrant)?;
             self.trials[at].samples[place].push(sample);
         }
         Ok(())
     }
 
+    /// Somebody else may have taken the port, or all of the machine for a moment; but a server that never worked
+    /// will not work now.
+    fn measure_patiently(&mut self, at: usize, place: usize, entrant: usize) -> Result<Sample, String> {
+        let mut tries = 1;
+        loop {
+            match self.measure(at, place, entrant) {
+                Err(error) if tries < TRIES_MAX && self.trials[at].worked[place] => self.repeated.push(error),
+                outcome => return outcome,
+            }
+            tries += 1;
+        }
+    }
+
     /// One server under one load.
-    fn measure(&mut self, at: usize, entrant: usize) -> Result<Sample, String> {
+    fn measure(&mut self, at: usize, place: usize, entrant: usize) -> Result<Sample, String> {
         let recipe = &self.entrants[entrant];
         let mut running = match self.kept[entrant].take() {
             Some(running) => running,
             None => recipe.start(self.plan.server_cpus.as_ref())?,
         };
         // A server that died says better why than whoever talked to it.
-        let sample = self.visit(at, &mut running).map_err(|error| running.ended().unwrap_or(error))?;
+        let sample = self.visit(at, place, &mut running).map_err(|error| running.ended().unwrap_or(error))?;
         if let Some(last_words) = running.ended() {
             return Err(last_words);
         }
@@ -120,18 +141,18 @@ impl<'a> Contest<'a> {
         Ok(sample)
     }
 
-    fn visit(&mut self, at: usize, running: &mut Running) -> Result<Sample, String> {
+    fn visit(&mut self, at: usize, place: usize, running: &mut Running) -> Result<Sample, String> {
         let trial = &mut self.trials[at];
         let case = trial.case;
         let aim = case.aim(running);
         let ready = ready(running, &aim, case)?;
+        trial.worked[place] = true;
         trial.compare_answers(&running.name, &ready.target.expected);
         let sample = match case.kind {
             Kind::Idle => Sample::of_weight(crowd::weigh(&ready, case.connections, TIMEOUT)?),
-            Kind::KeepAlive | Kind::Close => Sample::of_load(&load(self.plan, case, &ready, &aim)?),
+            Kind::KeepAlive | Kind::Close => Sample::of_load(&load(self.plan, case, &ready, &aim)?)
+                .map_err(|why| format!("{} in case {:?}: {why}", running.name, case.name))?,
         };
-        let place = || format!("{} in case {:?}", running.name, case.name);
-        let sample = sample.map_err(|why| format!("{}: {why}", place()))?;
         self.report.get_or_insert(ready.report);
         Ok(sample)
     }
@@ -152,28 +173,48 @@ impl<'a> Contest<'a> {
             target: plan.servers.iter().map(|server| server.name.as_str()).collect::<Vec<_>>().join(", "),
             checked: checked.join("; "),
             invalid,
-            remarks: plan.remarks(),
+            remarks: self.remarks(),
             comparison: Some(comparison),
             ..self.report.unwrap_or_default()
         }
     }
+
+    fn remarks(&self) -> Vec<String> {
+        let mut remarks = vec![self.plan.remark()];
+        remarks.extend(self.trials.iter().filter_map(verdict::remark));
+        if !self.trials.iter().all(verdict::holds) {
+            remarks.push(
+                "a control that does not hold may hold on a quieter machine, or after more blocks".into(),
+            );
+        }
+        if let Some(why) = self.repeated.last() {
+            remarks.push(format!(
+                "{} measurements failed and were repeated; the last: {why}",
+                self.repeated.len()
+            ));
+        }
+        remarks
+    }
 }
 
 impl<'a> Trial<'a> {
-    fn new(case: &'a Case, all: &[Recipe]) -> Trial<'a> {
+    /// Nothing was measured yet.
+    pub fn new(case: &'a Case, all: &[Recipe]) -> Trial<'a> {
         let takes_part = |entrant: &usize| !case.without.contains(&all[*entrant].name);
         let entrants: Vec<usize> = (0..all.len()).filter(takes_part).collect();
         Trial {
             case,
             names: entrants.iter().map(|entrant| all[*entrant].name.clone()).collect(),
             samples: vec![Vec::new(); entrants.len()],
+            worked: vec![false; entrants.len()],
             entrants,
             expected: None,
             differing: BTreeSet::new(),
         }
     }
 
-    fn compare_answers(&mut self, name: &str, found: &Expected) {
+    /// Notes whether a server answers as the others do.
+    pub fn compare_answers(&mut self, name: &str, found: &Expected) {
         let expected = self.expected.get_or_insert_with(|| found.clone());
         if (expected.status, expected.length) != (found.status, found.length) {
             let (found, expected) = (preflight::describe(found), preflight::describe(expected));
@@ -201,17 +242,17 @@ impl Plan {
         }
     }
 
-    fn remarks(&self) -> Vec<String> {
-        let place = |cpus: &Option<crate::cpus::Cpus>| {
+    fn remark(&self) -> String {
+        let place = |cpus: &Option<Cpus>| {
             cpus.as_ref().map_or("wherever the kernel likes".to_string(), |cpus| format!("on {cpus}"))
         };
         let life = if self.keep { "started once" } else { "started anew for each measurement" };
-        vec![format!(
+        format!(
             "servers run {}, the load {}; each server is {life}, the order is random (seed {})",
             place(&self.server_cpus),
             place(&self.load_cpus),
             self.seed
-        )]
+        )
     }
 }
 

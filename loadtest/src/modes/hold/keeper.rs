@@ -23,6 +23,9 @@ pub enum Order {
     Close,
 }
 
+/// Connections closed between two words about it.
+const CLOSED_AT_ONCE: usize = 256;
+
 /// What all keepers have done so far, for whoever waits for it.
 #[derive(Debug, Default)]
 pub struct Board {
@@ -104,12 +107,12 @@ impl Keeper {
                 }
             }
             Order::Close => {
-                let keys = self.lot.keys();
-                let closed = keys.len() as u64;
-                keys.into_iter().for_each(|key| self.lot.end(key));
-                self.lot.forget_ended();
-                // Told afterwards: whoever waits for it may rely on their being closed.
-                self.board.held.fetch_sub(closed, Ordering::Relaxed);
+                for some in self.lot.keys().chunks(CLOSED_AT_ONCE) {
+                    some.iter().for_each(|key| self.lot.end(*key));
+                    self.lot.forget_ended();
+                    // Told afterwards: whoever waits for it may rely on their being closed.
+                    self.board.held.fetch_sub(some.len() as u64, Ordering::Relaxed);
+                }
                 Task::Rest
             }
         }

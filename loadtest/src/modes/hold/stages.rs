@@ -75,6 +75,11 @@ impl<'a, 'scope> Stages<'a, 'scope> {
     pub fn report(mut self) -> Report {
         let errors = self.crew.errors();
         let all: u64 = errors.iter().map(|(_, count)| count).sum();
+        let most = self.report.steps.iter().map(|step| step.connections).max().unwrap_or(0);
+        if most < self.hold.connections {
+            let wanted = self.hold.connections;
+            self.report.invalid.push(format!("only {most} of {wanted} connections were ever held"));
+        }
         self.fact("connection_errors", all as f64);
         for (fault, count) in errors {
             self.report.remarks.push(format!("{count} connections: {}", fault.label()));

@@ -194,8 +194,9 @@ fn ratios(report: &Report, what: OfVersus) -> Vec<Figure> {
     let first = report.comparison.as_ref().and_then(|comparison| comparison.servers.first());
     versus(report, |one| match what {
         _ if Some(&one.server) == first => None,
-        OfVersus::RateRatio => Some(one.rate_ratio.middle),
-        OfVersus::CpuRatio => one.cpu_ratio.map(|ratio| ratio.middle),
+        OfVersus::Rate => Some(one.rate_ratio.middle),
+        OfVersus::Cpu => one.cpu_ratio.map(|ratio| ratio.middle),
+        OfVersus::Memory => one.memory.map(|held| held.ratio.middle),
     })
 }
 

@@ -11,6 +11,7 @@ pub fn all(report: &Report) -> Vec<Plot> {
         probes::plot(report),
         ratios::of_rates(report),
         ratios::of_cpu(report),
+        ratios::of_memory(report),
         load::throughput(report),
         load::latency(report),
         percentiles::plot(report),

@@ -67,7 +67,7 @@ fn draw_kind(pen: &mut Pen, kind: &Kind, outer: Area) {
     pen.named(class, (outer.left, outer.top + 14.0), kind.name, &told(&kind.slope));
     let below = Area { top: outer.top + TITLE - HEAD, height: outer.height - TITLE + HEAD, ..outer };
     let x = Scale::counted(kind.points.iter().map(|(count, _)| *count), ticks_across(outer.width, 5));
-    let y = Scale::linear(kind.points.iter().map(|(_, bytes)| *bytes), Unit::Bytes, ticks_up(outer.height));
+    let y = Scale::grown(kind.points.iter().map(|(_, bytes)| *bytes), Unit::Bytes, ticks_up(outer.height));
     let frame = Frame::within(below, x, y);
     frame.draw(pen, "connections", "");
     let fitted =

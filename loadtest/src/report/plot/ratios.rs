@@ -38,16 +38,23 @@ pub fn of_cpu(report: &Report) -> Option<Plot> {
     plot(report, &what, "ratio-cpu", "CPU time per request compared")
 }
 
+pub fn of_memory(report: &Report) -> Option<Plot> {
+    let what = What {
+        of: |one| one.memory.map(|held| held.ratio),
+        has_blocks: false,
+        axis: "server memory over the first's, less is better",
+    };
+    plot(report, &what, "ratio-memory", "Memory of an idle connection compared")
+}
+
 fn plot(report: &Report, what: &What, name: &'static str, title: &'static str) -> Option<Plot> {
     let comparison = report.comparison.as_ref()?;
     let first = comparison.servers.first()?;
-    let is_known = |one: &Versus| one.server != *first && (what.of)(one).is_some();
-    if !comparison.cases.iter().flat_map(|case| &case.results).any(is_known) {
+    if comparison.cases.iter().all(|case| rows(case, first, what).is_empty()) {
         return None;
     }
     let about = format!(
-        "Medians of {} blocks, each over {first}'s, with 95 % confidence; within the band is no difference.",
-        comparison.blocks
+        "Medians of all blocks, each over {first}'s, with 95 % confidence; within the band is no difference."
     );
     Some(Plot::draw(name, title, about, |width| draw(comparison, first, what, width)))
 }
@@ -55,7 +62,10 @@ fn plot(report: &Report, what: &What, name: &'static str, title: &'static str) -
 /// Rows of a case: all but the first server, which is 1 by itself.
 fn rows<'a>(case: &'a Case, first: &str, what: &What) -> Vec<Row<'a>> {
     let others = case.results.iter().filter(|one| one.server != first);
-    others.filter_map(|one| Some((one, (what.of)(one)?))).collect()
+    let known = others.filter_map(|one| Some((one, (what.of)(one)?)));
+    known
+        .filter(|(_, ratio)| [ratio.low, ratio.middle, ratio.high].iter().all(|end| end.is_finite()))
+        .collect()
 }
 
 /// What all cases of a picture share.
@@ -166,8 +176,7 @@ impl<'a> Panel<'a> {
         for end in [low, high] {
             pen.line(&format!("line {class}"), (end, y - 4.0), (end, y + 4.0));
         }
-        let rate = units::rate(one.rate);
-        let title = format!("{}, {}: {} at {rate}", self.case.name, one.server, told(*ratio, false));
+        let title = format!("{}, {}: {}", self.case.name, one.server, told(*ratio, false));
         pen.dot(&format!("dot halo {class}"), (self.across(ratio.middle), y), 4.0, &title);
     }
 }
@@ -179,7 +188,8 @@ fn blocks<'a>(one: &'a Versus, base: Option<&'a Versus>) -> impl Iterator<Item =
 }
 
 fn told(Ratio { middle, low, high }: Ratio, is_short: bool) -> String {
-    let decimals = if middle < 2.0 { 3 } else { 2 };
+    // Near 1 the third decimal is what a comparison is about.
+    let decimals = if middle < 2.0 { 3 } else { units::ratio_decimals(middle) };
     if is_short {
         return format!("{middle:.decimals$}");
     }

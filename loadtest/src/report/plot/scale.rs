@@ -47,6 +47,16 @@ impl Scale {
         scale
     }
 
+    /// As [`linear`](Scale::linear) where the data grows from little; else around the data, since growth on top
+    /// of much would be a level line.
+    pub fn grown(values: impl Iterator<Item = f64> + Clone, unit: Unit, ticks_max: usize) -> Scale {
+        let (low, high) = ends(values.clone());
+        if low > high / 2.0 && low < high {
+            return Scale::between(low - (high - low) * 0.05, high, unit, ticks_max);
+        }
+        Scale::linear(values, unit, ticks_max)
+    }
+
     /// From the first to the last value exactly, ticks between.
     pub fn exact(low: f64, high: f64, unit: Unit, ticks_max: usize) -> Scale {
         let high = if high > low { high } else { low + 1.0 };
@@ -228,6 +238,15 @@ mod tests {
         assert_eq!(labels(&near), ["0.97", "0.98", "0.99", "1", "1.01", "1.02", "1.03", "1.04"]);
         let far = Scale::ratios([0.1, 1.01].into_iter(), 6);
         assert_eq!(labels(&far), ["0.1", "0.2", "0.5", "1", "2"]);
+    }
+
+    #[test]
+    fn growth_on_top_of_much_is_not_a_level_line() {
+        const MIB: f64 = 1_048_576.0;
+        let scale = |values: [f64; 2]| Scale::grown(values.map(|mib| mib * MIB).into_iter(), Unit::Bytes, 5);
+        assert_eq!(labels(&scale([6.37, 6.55])), ["6.35 MiB", "6.4 MiB", "6.45 MiB", "6.5 MiB", "6.55 MiB"]);
+        assert_eq!(labels(&scale([29.6, 88.1]))[0], "0");
+        assert_eq!(labels(&scale([7.0, 7.0]))[0], "0");
     }
 
     #[test]
