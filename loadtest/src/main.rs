@@ -16,6 +16,8 @@ mod cli;
 mod conduct;
 mod cpus;
 mod faults;
+#[cfg(test)]
+mod hostile;
 mod idle;
 mod latency;
 mod launch;

@@ -139,8 +139,10 @@ mod tests {
     fn the_table_of_sockets_names_those_that_listen() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        assert_eq!(listening_inodes(port).len(), 1);
+        let inodes = listening_inodes(port);
+        assert_eq!(inodes.len(), 1);
         drop(listener);
-        assert_eq!(listening_inodes(port).len(), 0);
+        // Another test may have been given the port by now.
+        assert!(!listening_inodes(port).contains(&inodes[0]));
     }
 }
