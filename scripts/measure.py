@@ -51,7 +51,11 @@ def release(name):
 
 
 def build(names):
-    packages = {"ceiling": ["-p", "myriapod-load"], "myriapod": ["-p", "myriapod"]}
+    packages = {
+        "ceiling": ["-p", "myriapod-load"],
+        "myriapod": ["-p", "myriapod"],
+        "myriapod-load": ["-p", "myriapod-load"],
+    }
     for name in names:
         if name in packages:
             command = ["cargo", "build", "--release", "--quiet", *packages[name], "--bin", name]
@@ -115,8 +119,14 @@ def command_of(name, port, directory, cpu):
         return [str(release(name)), "--reactors", "1", "--pin", str(cpu), "--listen", f"127.0.0.1:{port}"]
     template = (PEERS / f"{name}.conf").read_text()
     conf = directory / f"{port}.conf"
-    conf.write_text(template.replace("@PORT@", str(port)).replace("@DIR@", str(directory)))
+    conf.write_text(filled(template, port, directory))
     return [part.format(conf=conf, dir=directory) for part in PEER_COMMANDS[name]]
+
+
+def filled(template, port, directory):
+    """As peers/fill.sh does it for compare.sh."""
+    text = template.replace("@PORT@", str(port)).replace("@DIR@", str(directory))
+    return text.replace("@ROOT@", str(directory / "root"))
 
 
 def wait_until_ready(server, log):

@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::process::Output;
+use std::process::{Command, Output};
 
 use common::Folder;
 use serde_json::Value;
@@ -129,6 +129,14 @@ fn either_version_of_control_groups_bounds_memory() {
 #[test]
 fn garbled_files_decide_nothing() {
     let host = host();
+    for garbage in
+        [&b"18446744073709551615\n"[..], b"1-18446744073709551615 18446744073709551615 18446744073709551615"]
+    {
+        for (name, _) in FILES {
+            host.write(name, garbage);
+        }
+        assert!(doctor(&["--host", host.text()]).stderr.is_empty());
+    }
     for (name, _) in FILES {
         host.write(name, b"\xff\x00 1 many -3 99999999999999999999999999\n");
     }
@@ -171,7 +179,7 @@ fn this_host_holds_something_and_the_start_agrees() {
     assert!(told["connections_possible"].as_u64() >= Some(1), "{told}");
     let script = "ulimit -n 200 && exec \"$0\" \"$@\" --fd-table shared --reactors 1";
     let judged = |asked: &str, words: &[&str]| {
-        let mut command = std::process::Command::new("sh");
+        let mut command = Command::new("sh");
         command.args(["-c", script, env!("CARGO_BIN_EXE_myriapod")]).args(words);
         let output = command.args(["--max-connections", asked]).output().expect("runs");
         output.status.code()
@@ -179,5 +187,80 @@ fn this_host_holds_something_and_the_start_agrees() {
     for (asked, code) in [("184", Some(0)), ("185", Some(1))] {
         assert_eq!(judged(asked, &["doctor"]), code, "{asked}");
         assert_eq!(judged(asked, &["--check"]), code, "{asked}");
+    }
+}
+
+/// What the script prints; `None` where there is no Python to run it.
+fn tune(host: &Folder, words: &[&str]) -> Option<String> {
+    Command::new("python3").arg("--version").output().ok()?;
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/tune.sh");
+    let mut command = Command::new("bash");
+    command.arg(script).args(["--host", host.text()]).args(words);
+    let output = command.env("MYRIAPOD", env!("CARGO_BIN_EXE_myriapod")).output().expect("bash");
+    assert!(output.status.success(), "{output:?}");
+    Some(out(&output))
+}
+
+/// What all files of a host hold.
+fn contents(host: &Folder) -> Vec<String> {
+    let read = |(name, _): &(&str, &str)| std::fs::read_to_string(host.join(name)).expect("a file");
+    FILES.iter().map(read).collect()
+}
+
+fn wanted_sysctls(host: &Folder) -> Vec<Value> {
+    let (_, told) = report(&["--host", host.text()]);
+    let checks = told["checks"].as_array().expect("a list").iter();
+    checks.map(|check| check["sysctl"].clone()).filter(|sysctl| !sysctl.is_null()).collect()
+}
+
+#[test]
+fn tuning_only_prints_unless_it_is_told_to() {
+    let host = host();
+    let before = contents(&host);
+    let Some(told) = tune(&host, &[]) else { return };
+    assert_eq!(contents(&host), before);
+    assert!(told.contains("nothing was changed"), "{told}");
+    let wanted = wanted_sysctls(&host);
+    assert!(wanted.len() >= 4, "{wanted:?}");
+    for sysctl in wanted {
+        let [key, from, to] = ["key", "from", "to"].map(|part| sysctl[part].as_str().expect("text"));
+        assert!(told.contains(&format!("  {key}: {from} -> {to}\n")), "{key}: {told}");
+        assert!(told.contains(&format!("    {key} = {to}\n")), "{key}: {told}");
+    }
+}
+
+#[test]
+fn tuning_sets_what_the_doctor_wants_and_then_has_nothing_to_do() {
+    let host = host();
+    let wanted = wanted_sysctls(&host);
+    let Some(told) = tune(&host, &["--apply"]) else { return };
+    for sysctl in &wanted {
+        let [key, to] = ["key", "to"].map(|part| sysctl[part].as_str().expect("text"));
+        let file = host.join(&format!("proc/sys/{}", key.replace('.', "/")));
+        assert_eq!(std::fs::read_to_string(file).expect("a file").trim(), to, "{key}");
+    }
+    assert!(told.contains("    sysctl -w net.core.somaxconn=4096\n"), "how to undo it: {told}");
+    assert!(told.contains("    sysctl -w net.ipv4.ip_local_port_range=\"32768 60999\"\n"), "{told}");
+    assert_eq!(wanted_sysctls(&host), [Value::Null; 0]);
+
+    let tuned = contents(&host);
+    let told = tune(&host, &["--apply"]).expect("as before");
+    assert!(told.contains("nothing to do") && !told.contains("undo"), "{told}");
+    // Who asks for less later is not to take from who needs it.
+    tune(&host, &["--apply", "--connections", "1000"]).expect("as before");
+    assert_eq!(contents(&host), tuned);
+}
+
+#[test]
+fn tuning_names_the_limits_it_cannot_set() {
+    let host = host();
+    let Some(told) = tune(&host, &["--reactors", "2"]) else { return };
+    for line in [
+        "not to be set here: descriptors per reactor is 20 000, wanted 500 018",
+        "      systemd: LimitNOFILE=500018",
+        "1 000 000 connections do not fit, 39 964 do; first limit: descriptors per reactor",
+        "start it so: myriapod --reactors 2 --max-connections 39964",
+    ] {
+        assert!(told.lines().any(|each| each == line), "{line}: {told}");
     }
 }

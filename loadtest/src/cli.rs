@@ -6,11 +6,16 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::modes::churn::{self, Churn};
 use crate::modes::closed::Closed;
-use crate::modes::hold::Hold;
+use crate::modes::compare::Compare;
+use crate::modes::hold::{self, Hold};
+use crate::modes::open::Open;
+use crate::modes::slow::{self, Slow};
+use crate::modes::sweep;
 use crate::preflight::Check;
 use crate::progress::Progress;
-use crate::report::Report;
+use crate::report::{Known, Report, Unit};
 use crate::units;
 
 /// Drives HTTP/1.1 servers and measures them honestly.
@@ -19,6 +24,7 @@ use crate::units;
 /// hide it. Load goes to this host only, unless --allow-remote says otherwise.
 #[derive(Debug, Parser)]
 #[command(name = "myriapod-load", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(args_override_self = true)]
 pub struct Cli {
     #[command(subcommand)]
     pub mode: Mode,
@@ -31,6 +37,14 @@ pub enum Mode {
     Closed(Closed),
     /// Many idle connections: memory and CPU time of each, and a probe beside them
     Hold(Hold),
+    /// Open loop: requests are due by a schedule, and latency counts from then; for honest latency
+    Open(Open),
+    /// A connection for each request: connect, ask once, close
+    Churn(Churn),
+    /// Servers beside each other: interleaved blocks, ratios with confidence intervals, and a control
+    Compare(Compare),
+    /// Beside many that drip their requests or never read, is a normal load still served?
+    Slow(Slow),
 }
 
 impl Mode {
@@ -42,7 +56,23 @@ impl Mode {
         match self {
             Mode::Closed(closed) => closed.run(progress),
             Mode::Hold(hold) => hold.run(progress),
+            Mode::Open(open) => open.run(progress),
+            Mode::Churn(churn) => churn.run(progress),
+            Mode::Compare(compare) => compare.run(progress),
+            Mode::Slow(slow) => slow.run(progress),
         }
+    }
+
+    /// Single figures that its report has, for expectations.
+    pub fn facts(&self) -> Vec<(&'static str, Unit)> {
+        let known: &[Known] = match self {
+            Mode::Churn(_) => &churn::FACTS,
+            Mode::Hold(_) => &hold::FACTS,
+            Mode::Slow(_) => &slow::FACTS,
+            Mode::Open(open) if open.sweeping.sweep => &sweep::FACTS,
+            Mode::Closed(_) | Mode::Open(_) | Mode::Compare(_) => &[],
+        };
+        known.iter().map(|known| (known.name, known.unit)).collect()
     }
 
     /// How what was found is told.
@@ -50,6 +80,10 @@ impl Mode {
         match self {
             Mode::Closed(closed) => &closed.output,
             Mode::Hold(hold) => &hold.output,
+            Mode::Open(open) => &open.output,
+            Mode::Churn(churn) => &churn.output,
+            Mode::Compare(compare) => &compare.output,
+            Mode::Slow(slow) => &slow.output,
         }
     }
 }
@@ -124,6 +158,9 @@ pub struct Output {
     /// Write a page with plots to FILE
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
+    /// Write each plot as a file of its own to DIR
+    #[arg(long, value_name = "DIR")]
+    pub svg: Option<PathBuf>,
     /// Fail with exit code 1 unless this holds: `p99<2ms,errors=0`
     #[arg(long, value_name = "EXPECTATIONS")]
     pub expect: Vec<String>,

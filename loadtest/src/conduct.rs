@@ -206,7 +206,7 @@ impl<'a> Sum<'a> {
         if length > 0.1 {
             self.timeline.push(Moment {
                 at_seconds,
-                rate: tally.answers as f64 / length,
+                rate: tally.timely as f64 / length,
                 errors: errors_of(tally),
                 p50_ns: tally.latency.quantile(0.5),
                 p99_ns: tally.latency.quantile(0.99),
@@ -229,13 +229,13 @@ pub fn load_of(
     counted: Tally,
     timeline: Vec<Moment>,
 ) -> Load {
-    let Tally { requests, answers, received, errors, latency, lag } = counted;
+    let Tally { requests, answers, timely, received, errors, latency, lag, busiest } = counted;
     let named = Fault::ALL.iter().map(|fault| (fault.label(), errors[*fault as usize]));
     Load {
         name,
         seconds,
         rate_wanted,
-        rate: answers as f64 / seconds,
+        rate: timely as f64 / seconds,
         requests,
         answers,
         bytes_received: received,
@@ -244,9 +244,37 @@ pub fn load_of(
         lag,
         timeline,
         server_cpu_seconds: None,
+        busiest_thread: busiest,
     }
 }
 
 fn errors_of(tally: &Tally) -> u64 {
     tally.errors.iter().sum()
+}
+
+#[cfg(test)]
+impl Plan<'static> {
+    /// A load of one thread on the server of the tests, without warming up.
+    pub fn on(
+        stub: &crate::stub::Stub,
+        closes: bool,
+        timeout: Duration,
+        measured: Duration,
+    ) -> Plan<'static> {
+        let (method, path, host) = ("GET".into(), "/".into(), "stub".into());
+        let question = crate::target::Question { method, path, host, closes, ..Default::default() };
+        let body = Some(b"hello".to_vec());
+        let expected = crate::answer::Expected { status: Some(200), length: Some(5), body };
+        Plan {
+            name: "test".into(),
+            target: Arc::new(Target::new(stub.address, &question, expected)),
+            threads: 1,
+            sources: Origin::Loopback,
+            timeout,
+            warm_up: Duration::ZERO,
+            measured,
+            rate_wanted: None,
+            server: None,
+        }
+    }
 }

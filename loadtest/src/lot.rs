@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use mio::event::Event;
 use mio::{Events, Interest, Poll, Token, Waker};
 use slab::Slab;
+use socket2::SockRef;
 
 use crate::addresses::Sources;
 use crate::alarm::Alarm;
@@ -58,8 +59,6 @@ const EVENTS_PER_TURN_MAX: usize = 1024;
 const INPUT_BYTES: usize = 256 * 1024;
 const WAKER: Token = Token(usize::MAX);
 const ALARM: Token = Token(usize::MAX - 1);
-/// Waits shorter than this are ended by the alarm.
-const COARSE_NS: u64 = 50_000_000;
 /// How often those who wait too long are looked for.
 const LOOK_NS: u64 = 250_000_000;
 
@@ -121,8 +120,8 @@ impl Lot {
     /// # Errors
     /// What stands in the way on this side.
     pub fn open(&mut self) -> Result<usize, Fault> {
-        let mut stream =
-            socket::connect(self.target.address, self.sources.next()).map_err(|error| Fault::of(&error))?;
+        let mut stream = socket::connect(self.target.address, self.sources.next(), None)
+            .map_err(|error| Fault::of(&error))?;
         let entry = self.sessions.vacant_entry();
         let key = entry.key();
         let interest = Interest::READABLE | Interest::WRITABLE;
@@ -135,26 +134,38 @@ impl Lot {
         Ok(key)
     }
 
-    /// Asks once; sent at the beginning of the next turn, together with all that was asked by then.
-    pub fn ask(&mut self, key: usize, intended_ns: u64, now_ns: u64) {
+    /// Asks once; sent at the beginning of the next turn, together with all that was asked by then. False
+    /// when the connection is over, which whoever asks may not have been told yet: then nothing was asked.
+    #[must_use]
+    pub fn ask(&mut self, key: usize, intended_ns: u64, now_ns: u64) -> bool {
         let session = &mut self.sessions[key];
+        if session.stage == Stage::Ended {
+            return false;
+        }
         session.owe(intended_ns, now_ns, self.target.request_bytes());
         self.under_way += 1;
         if session.stage == Stage::Open && !session.is_listed {
             session.is_listed = true;
             self.listed.push(key);
         }
+        true
     }
 
-    /// Ends a connection: what it had asked is forgotten.
+    /// Ends a connection: what it had asked will not be answered.
     pub fn end(&mut self, key: usize) {
         let session = &mut self.sessions[key];
         if session.stage != Stage::Ended {
             self.under_way -= session.asked.len() + usize::from(session.stage == Stage::Connecting);
-            session.asked.clear();
             session.stage = Stage::Ended;
             self.ended.push(key);
         }
+    }
+
+    /// Ends it by a reset: neither side keeps anything of it, and the other learns that at once.
+    pub fn reset(&mut self, key: usize) {
+        // Without it the end is an orderly one, which is no harm.
+        let _ = SockRef::from(&self.sessions[key].stream).set_linger(Some(Duration::ZERO));
+        self.end(key);
     }
 
     /// Keys of all connections that are there.
@@ -166,6 +177,16 @@ impl Lot {
     /// Whether it is there and takes questions.
     pub fn is_open(&self, key: usize) -> bool {
         self.sessions.get(key).is_some_and(|session| session.stage == Stage::Open)
+    }
+
+    /// Intended starts of what was asked and not answered; of one that is over too, until the next turn.
+    pub fn unanswered(&self, key: usize) -> impl Iterator<Item = u64> + '_ {
+        self.sessions.get(key).into_iter().flat_map(|session| session.asked.iter().copied())
+    }
+
+    /// Sends what was asked at once rather than at the next turn: for whoever notes when it was sent.
+    pub fn flush(&mut self, told: &mut Vec<Happening>) {
+        self.send_listed(told);
     }
 
     /// Sends what was asked, waits until something happens (or `until`, by the run's clock), and tells what.
@@ -191,7 +212,7 @@ impl Lot {
         Ok(())
     }
 
-    /// How long the poll may sleep. It counts milliseconds; where those are too coarse, the alarm rings.
+    /// How long the poll may sleep. It counts milliseconds, rounded up, so that the alarm ends it.
     fn wait_for(&mut self, until_ns: Option<u64>, is_pressed: bool) -> io::Result<Option<Duration>> {
         let now_ns = self.now_ns();
         let look = (self.under_way > 0).then_some(LOOK_NS);
@@ -200,9 +221,7 @@ impl Lot {
             return Ok(Some(Duration::ZERO));
         }
         let Some(left) = until else { return Ok(look.map(Duration::from_nanos)) };
-        if left < COARSE_NS {
-            self.alarm.set(now_ns + left, now_ns)?;
-        }
+        self.alarm.set(now_ns + left, now_ns)?;
         Ok(Some(Duration::from_nanos(left.min(look.unwrap_or(left)))))
     }
 
@@ -301,7 +320,7 @@ impl Lot {
         let Some(intended_ns) = session.asked.pop_front() else { return false };
         session.since_ns = at_ns;
         self.under_way -= 1;
-        let Answer { fault, closes } = answer;
+        let Answer { fault, closes, .. } = answer;
         told.push(Happening::Answered { key, intended_ns, at_ns, fault, closes });
         true
     }
@@ -353,5 +372,71 @@ impl Lot {
         for (key, fault) in late {
             self.over(key, Some(fault), told);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stub::{Move, Stub};
+    use crate::target::Question;
+
+    fn lot(stub: &Stub) -> Lot {
+        let (method, path, host) = ("GET".into(), "/".into(), "stub".into());
+        let question = Question { method, path, host, ..Question::default() };
+        Lot::new(Setup {
+            poll: Poll::new().unwrap(),
+            target: Arc::new(Target::new(stub.address, &question, Default::default())),
+            sources: Sources::any(),
+            epoch: Instant::now(),
+            timeout: Duration::from_secs(10),
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn a_wait_ends_when_it_should_and_not_at_the_next_millisecond() {
+        let mut lot = lot(&Stub::new(|_| Move::Answer));
+        let mut late_by = || {
+            let until_ns = lot.now_ns() + 60_050_000;
+            while lot.now_ns() < until_ns {
+                lot.turn(Some(until_ns), &mut Vec::new()).unwrap();
+            }
+            lot.now_ns() - until_ns
+        };
+        // A busy machine may be late now and then, but not each time.
+        assert!((0..30).any(|_| late_by() < 700_000));
+    }
+
+    #[test]
+    fn whoever_has_parted_takes_no_questions() {
+        let stub = Stub::new(|_| Move::Part);
+        let mut lot = lot(&stub);
+        let key = lot.open().unwrap();
+        assert!(lot.ask(key, 7, 7), "sent when the connection is there");
+        let mut told = Vec::new();
+        while !told.iter().any(|happening| matches!(happening, Happening::Over { .. })) {
+            lot.turn(None, &mut told).unwrap();
+        }
+        assert!(matches!(told[1], Happening::Answered { intended_ns: 7, closes: true, fault: None, .. }));
+        assert_eq!(told[2], Happening::Over { key, fault: None, unanswered: 0 });
+        assert!(!lot.ask(key, 8, 8) && lot.unanswered(key).count() == 0);
+        assert_eq!((lot.len(), lot.under_way), (0, 0));
+    }
+
+    #[test]
+    fn what_was_asked_in_vain_can_be_told_by_its_intended_start() {
+        let stub = Stub::new(|_| Move::Close);
+        let mut lot = lot(&stub);
+        let key = lot.open().unwrap();
+        assert!(lot.ask(key, 5, 9) && lot.ask(key, 6, 9));
+        let mut told = Vec::new();
+        while !told.iter().any(|happening| matches!(happening, Happening::Over { .. })) {
+            lot.turn(None, &mut told).unwrap();
+        }
+        assert!(matches!(told[1], Happening::Over { fault: Some(_), unanswered: 2, .. }), "{told:?}");
+        assert_eq!(lot.unanswered(key).collect::<Vec<_>>(), [5, 6]);
+        lot.forget_ended();
+        assert_eq!((lot.unanswered(key).count(), lot.under_way), (0, 0));
     }
 }

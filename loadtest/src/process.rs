@@ -82,11 +82,15 @@ impl Process {
     }
 }
 
+/// Listeners are opened early and have low numbers. To look at all of a million connections took ten seconds.
+const LOOKED_AT_MAX: usize = 1024;
+
 fn holds_any(id: u32, links: &[String]) -> bool {
     let Ok(tasks) = fs::read_dir(format!("/proc/{id}/task")) else { return false };
     tasks.flatten().any(|task| {
         let Ok(descriptors) = fs::read_dir(task.path().join("fd")) else { return false };
-        let mut targets = descriptors.flatten().filter_map(|entry| fs::read_link(entry.path()).ok());
+        let descriptors = descriptors.flatten().take(LOOKED_AT_MAX);
+        let mut targets = descriptors.filter_map(|entry| fs::read_link(entry.path()).ok());
         targets.any(|target| links.iter().any(|link| target.as_os_str() == link.as_str()))
     })
 }
@@ -119,6 +123,16 @@ mod tests {
         let own = Process::own();
         assert!(own.memory_bytes().unwrap() > 100_000);
         assert!(own.cpu_seconds().unwrap() > 0.0);
+    }
+
+    #[test]
+    fn whoever_listens_is_found_among_its_descriptors() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let inodes = listening_inodes(listener.local_addr().unwrap().port());
+        let links: Vec<String> = inodes.iter().map(|inode| format!("socket:[{inode}]")).collect();
+        assert!(holds_any(std::process::id(), &links));
+        drop(listener);
+        assert!(!holds_any(std::process::id(), &links));
     }
 
     #[test]

@@ -54,7 +54,11 @@ impl Aim {
         Ok(Ready { target: Arc::new(Target::new(address, &question, expected)), sources, server, report })
     }
 
-    fn question(&self, url: &Url, closes: bool) -> Result<Question, String> {
+    /// What is asked, as the flags say.
+    ///
+    /// # Errors
+    /// Which flag is no good, for people.
+    pub fn question(&self, url: &Url, closes: bool) -> Result<Question, String> {
         if let Some(bad) = self.headers.iter().find(|field| !is_field(field)) {
             return Err(format!("{bad:?} is not a field; write -H 'Name: value'"));
         }

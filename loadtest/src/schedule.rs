@@ -2,6 +2,43 @@
 //!
 //! A schedule does not wait for answers: what it says was due then, was due then, however late it is sent.
 
+/// How requests arrive that are due at a given rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Arrivals {
+    /// Evenly, as wrk2 has it: repeatable, and kind to the server, since no two are due at once
+    Constant,
+    /// At random, as independent users come: also in clusters
+    Poisson,
+}
+
+/// What a schedule is drawn from: so many a second over all threads.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    pub rate: f64,
+    pub arrivals: Arrivals,
+    pub seed: u64,
+    pub threads: u32,
+}
+
+impl Pace {
+    /// The schedule of one thread. Even ones are interleaved: threads in step would send bursts.
+    pub fn of_thread(&self, number: u32, from_ns: u64) -> Schedule {
+        let rate = self.rate / f64::from(self.threads);
+        match self.arrivals {
+            Arrivals::Constant => {
+                let offset_ns = 1e9 / self.rate * f64::from(number);
+                Schedule::constant(rate, from_ns + offset_ns as u64)
+            }
+            Arrivals::Poisson => {
+                let mut schedule = Schedule::poisson(rate, from_ns, self.seed.wrapping_add(number.into()));
+                // The first gap is as random as all others, or all threads would begin at once.
+                schedule.take();
+                schedule
+            }
+        }
+    }
+}
+
 /// Times of a run's clock at which something is due.
 #[derive(Clone, Debug)]
 pub struct Schedule {
@@ -59,6 +96,21 @@ mod tests {
         assert_eq!(count(Schedule::constant(1000.0, 0), 1_000_000_000), 1000);
         let random = count(Schedule::poisson(100_000.0, 0, 7), 1_000_000_000);
         assert!((99_000..101_000).contains(&random), "{random}");
+    }
+
+    #[test]
+    fn threads_are_interleaved_and_make_the_whole_rate() {
+        let pace = Pace { rate: 3000.0, arrivals: Arrivals::Constant, seed: 0, threads: 3 };
+        let mut firsts: Vec<u64> = (0..3).map(|number| pace.of_thread(number, 500).next_ns()).collect();
+        let mut first = pace.of_thread(0, 500);
+        first.take();
+        firsts.push(first.next_ns());
+        assert_eq!(firsts, [500, 333_833, 667_166, 1_000_500]);
+        let pace = Pace { arrivals: Arrivals::Poisson, rate: 60_000.0, ..pace };
+        let counts: Vec<u32> = (0..3).map(|number| count(pace.of_thread(number, 0), 1_000_000_000)).collect();
+        assert!(counts.iter().all(|count| (19_000..21_000).contains(count)), "{counts:?}");
+        assert!(pace.of_thread(0, 0).next_ns() != pace.of_thread(1, 0).next_ns());
+        assert_eq!(pace.of_thread(1, 0).next_ns(), pace.of_thread(1, 0).next_ns(), "a seed repeats itself");
     }
 
     #[test]

@@ -7,16 +7,20 @@ use std::os::fd::AsRawFd;
 use mio::net::TcpStream;
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// Begins to connect. Writable tells the end of it, for better or worse.
+/// Begins to connect. Writable tells the end of it, for better or worse. Without `receive_bytes` the kernel
+/// chooses how much may lie here unread.
 ///
 /// # Errors
 /// What the system says at once; "in progress" is none.
-pub fn connect(to: SocketAddr, from: Option<IpAddr>) -> io::Result<TcpStream> {
+pub fn connect(to: SocketAddr, from: Option<IpAddr>, receive_bytes: Option<usize>) -> io::Result<TcpStream> {
     let kind = Type::STREAM.nonblocking().cloexec();
     let socket = Socket::new(Domain::for_address(to), kind, Some(Protocol::TCP))?;
     if let Some(address) = from {
         leave_port_to_connect(&socket)?;
         socket.bind(&SocketAddr::new(address, 0).into())?;
+    }
+    if let Some(bytes) = receive_bytes {
+        socket.set_recv_buffer_size(bytes)?;
     }
     socket.set_tcp_nodelay(true)?;
     match socket.connect(&to.into()) {

@@ -11,10 +11,14 @@ pub struct Tally {
     pub requests: u64,
     /// Right ones.
     pub answers: u64,
+    /// Right answers that came within the span, whenever they were due: what a rate is made of.
+    pub timely: u64,
     pub received: u64,
     pub errors: [u64; Fault::ALL.len()],
     pub latency: Latency,
     pub lag: Latency,
+    /// Share of a CPU that the busiest thread took over the whole span.
+    pub busiest: f64,
 }
 
 /// One thread's counts of one second.
@@ -33,6 +37,8 @@ pub struct Post {
     from_ns: u64,
     until_ns: u64,
     next_ns: u64,
+    /// When this thread was first seen within the span, and the CPU time it had taken by then.
+    cpu_before: Option<(u64, u64)>,
 }
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -41,7 +47,8 @@ impl Post {
     /// Counts between two times of the run's clock.
     pub fn new(sender: Sender<Beat>, from_ns: u64, until_ns: u64) -> Post {
         let next_ns = from_ns.saturating_add(SECOND_NS).min(until_ns);
-        Post { sender, tally: Tally::default(), second: 0, from_ns, until_ns, next_ns }
+        let tally = Tally::default();
+        Post { sender, tally, second: 0, from_ns, until_ns, next_ns, cpu_before: None }
     }
 
     /// Whether `now_ns` lies in the measured span.
@@ -59,21 +66,37 @@ impl Post {
         self.next_ns
     }
 
-    /// Counts one request that was due at `intended_ns` and sent at `now_ns`.
-    pub fn asked(&mut self, intended_ns: u64, now_ns: u64) {
+    /// Counts one request, at the time it is sent or was due.
+    pub fn asked(&mut self, intended_ns: u64) {
+        self.tally.requests += u64::from(self.measures(intended_ns));
+    }
+
+    /// Counts how late a request was sent that nothing but this generator held back.
+    pub fn lagged(&mut self, intended_ns: u64, lag_ns: u64) {
         if self.measures(intended_ns) {
-            self.tally.requests += 1;
-            if now_ns > intended_ns {
-                self.tally.lag.record(now_ns - intended_ns);
-            }
+            self.tally.lag.record(lag_ns);
         }
     }
 
-    /// Counts one answer, or what was wrong with it.
+    /// Counts one answer of a closed loop, or what was wrong with it: by when it came.
     pub fn answered(&mut self, intended_ns: u64, at_ns: u64, fault: Option<Fault>) {
-        if !self.measures(at_ns) {
-            return;
+        if self.measures(at_ns) {
+            self.outcome(intended_ns, at_ns, fault);
+            self.tally.timely += u64::from(fault.is_none());
         }
+    }
+
+    /// Counts what became of a request of a schedule: by when it was due. What was due within the span and is
+    /// answered after it belongs to the run, or the slowest would be missing; the rate counts what came
+    /// within.
+    pub fn settled(&mut self, intended_ns: u64, at_ns: u64, fault: Option<Fault>) {
+        if self.measures(intended_ns) {
+            self.outcome(intended_ns, at_ns, fault);
+        }
+        self.tally.timely += u64::from(fault.is_none() && self.measures(at_ns));
+    }
+
+    fn outcome(&mut self, intended_ns: u64, at_ns: u64, fault: Option<Fault>) {
         match fault {
             None => {
                 self.tally.answers += 1;
@@ -83,18 +106,8 @@ impl Post {
         }
     }
 
-    /// Counts the answer to a question of the span, whenever it comes.
-    pub fn answered_late(&mut self, intended_ns: u64, at_ns: u64, fault: Option<Fault>) {
-        match fault {
-            None => {
-                self.tally.answers += 1;
-                self.tally.latency.record(at_ns.saturating_sub(intended_ns));
-            }
-            Some(fault) => self.tally.errors[fault as usize] += 1,
-        }
-    }
-
-    /// Counts an error `times` over, whenever it happens: a connection that fails before the span matters too.
+    /// Counts an error `times` over, whenever it happens: a connection that fails before the span matters
+    /// too.
     pub fn failed(&mut self, fault: Fault, times: usize) {
         self.tally.errors[fault as usize] += times as u64;
     }
@@ -106,8 +119,17 @@ impl Post {
         }
     }
 
-    /// Hands over the second that has ended, if one has.
+    /// Hands over the second that has ended, if one has. Called at every turn.
     pub fn beat(&mut self, now_ns: u64) {
+        if now_ns >= self.from_ns && self.cpu_before.is_none() {
+            self.cpu_before = Some((now_ns, cpu_ns()));
+        }
+        if let (Some((from_ns, cpu_before)), true) = (self.cpu_before, now_ns >= self.until_ns) {
+            // The first look after the span counts: what follows is the wait for late answers.
+            if self.tally.busiest == 0.0 && now_ns > from_ns {
+                self.tally.busiest = (cpu_ns() - cpu_before) as f64 / (now_ns - from_ns) as f64;
+            }
+        }
         while now_ns >= self.next_ns && self.next_ns < self.until_ns {
             self.hand_over();
             self.next_ns = (self.next_ns + SECOND_NS).min(self.until_ns);
@@ -128,15 +150,23 @@ impl Drop for Post {
     }
 }
 
+/// CPU time this thread has taken.
+fn cpu_ns() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    time.tv_sec as u64 * SECOND_NS + time.tv_nsec as u64
+}
+
 impl Tally {
     /// Adds all of another.
     pub fn merge(&mut self, other: &Tally) {
         self.requests += other.requests;
         self.answers += other.answers;
+        self.timely += other.timely;
         self.received += other.received;
         self.errors.iter_mut().zip(other.errors).for_each(|(sum, one)| *sum += one);
         self.latency.merge(&other.latency);
         self.lag.merge(&other.lag);
+        self.busiest = self.busiest.max(other.busiest);
     }
 }
 
@@ -162,6 +192,21 @@ mod tests {
             .iter()
             .map(|beat| (beat.second, beat.tally.answers, beat.tally.errors[Fault::Status as usize]));
         assert_eq!(seen.collect::<Vec<_>>(), [(0, 1, 0), (1, 0, 1)]);
+    }
+
+    #[test]
+    fn what_was_due_in_the_span_counts_whenever_it_is_answered() {
+        let (sender, beats) = mpsc::channel();
+        let mut post = Post::new(sender, SECOND_NS, 2 * SECOND_NS);
+        post.settled(SECOND_NS - 1, SECOND_NS + 1, None);
+        post.settled(SECOND_NS, 5 * SECOND_NS, None);
+        post.settled(2 * SECOND_NS - 1, 6 * SECOND_NS, Some(Fault::Timeout));
+        post.settled(2 * SECOND_NS, 3 * SECOND_NS, None);
+        drop(post);
+        let Tally { answers, timely, errors, latency, .. } = beats.recv().unwrap().tally;
+        assert_eq!((answers, timely, errors[Fault::Timeout as usize]), (1, 1, 1));
+        assert_eq!(latency.count(), 1);
+        assert!(latency.max() >= 4 * SECOND_NS);
     }
 
     #[test]

@@ -69,7 +69,8 @@ impl Target {
 }
 
 impl Question {
-    fn encode(&self) -> Vec<u8> {
+    /// Puts it into bytes.
+    pub fn encode(&self) -> Vec<u8> {
         let mut head = format!("{} {} HTTP/1.1\r\nHost: {}\r\n", self.method, self.path, self.host);
         for field in &self.fields {
             head += field;

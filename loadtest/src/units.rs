@@ -31,6 +31,23 @@ pub fn positive(text: &str) -> Result<u64, String> {
     }
 }
 
+/// `64MiB`, `16k`, `512`: bytes, where a bare `k` or `M` is a power of two as everywhere in memory.
+///
+/// # Errors
+/// What is wrong with it, for people.
+pub fn bytes(text: &str) -> Result<u64, String> {
+    let lower = text.trim().to_ascii_lowercase();
+    let number = lower.trim_end_matches('b').trim_end_matches('i');
+    let (number, factor) = match number.chars().last() {
+        Some('k') => (&number[..number.len() - 1], 1_u64 << 10),
+        Some('m') => (&number[..number.len() - 1], 1 << 20),
+        Some('g') => (&number[..number.len() - 1], 1 << 30),
+        _ => (number, 1),
+    };
+    let value = number.trim().parse::<u64>().ok().and_then(|value| value.checked_mul(factor));
+    value.ok_or_else(|| format!("{text:?} is not a size; write 512, 16KiB or 64MiB"))
+}
+
 /// `10s`, `250ms`, `2m`, `1h`; bare numbers are seconds.
 ///
 /// # Errors
@@ -88,6 +105,14 @@ mod tests {
         assert_eq!(duration("1.5m"), Ok(Duration::from_secs(90)));
         assert!(duration("5 parsecs").unwrap_err().contains("parsecs"));
         assert!(duration("").is_err());
+    }
+
+    #[test]
+    fn sizes_are_powers_of_two() {
+        assert_eq!(bytes("64MiB"), Ok(64 << 20));
+        assert_eq!(bytes("16k"), Ok(16 << 10));
+        assert_eq!(bytes("512 B"), Ok(512));
+        assert!(bytes("MiB").is_err() && bytes("-1").is_err() && bytes("99999999999G").is_err());
     }
 
     #[test]

@@ -71,7 +71,7 @@ pub struct Manner {
 /// Longest time a thread waits for all its connections before it begins with those it has.
 const CONNECT_NS_MAX: u64 = 10_000_000_000;
 /// A connection that failed is tried again after this long, so that a dead server is not hammered.
-const RETRY_NS: u64 = 100_000_000;
+pub const RETRY_NS: u64 = 100_000_000;
 
 /// Drives one thread's connections through the span.
 ///
@@ -149,9 +149,8 @@ impl Loop {
     fn ask(&mut self, key: usize, now_ns: u64, post: &mut Post) {
         if self.schedule.is_some() {
             self.waiting.push_back(key);
-        } else {
-            self.lot.ask(key, now_ns, now_ns);
-            post.asked(now_ns, now_ns);
+        } else if self.lot.ask(key, now_ns, now_ns) {
+            post.asked(now_ns);
         }
     }
 
@@ -163,9 +162,8 @@ impl Loop {
             }
             schedule.advance(now_ns);
             let Some(key) = self.waiting.pop_front() else { break };
-            if self.lot.is_open(key) {
-                self.lot.ask(key, now_ns, now_ns);
-                post.asked(now_ns, now_ns);
+            if self.lot.is_open(key) && self.lot.ask(key, now_ns, now_ns) {
+                post.asked(now_ns);
             }
         }
         while self.retries.front().is_some_and(|due| *due <= now_ns) {

@@ -97,6 +97,7 @@ struct OfLoad<'a> {
     timeline: &'a [Moment],
     server_cpu_seconds: Option<f64>,
     cpu_ns_per_answer: Option<f64>,
+    busiest_thread: f64,
 }
 
 impl<'a> From<&'a Load> for OfLoad<'a> {
@@ -117,6 +118,7 @@ impl<'a> From<&'a Load> for OfLoad<'a> {
             timeline: &load.timeline,
             server_cpu_seconds: load.server_cpu_seconds,
             cpu_ns_per_answer: load.cpu_ns_per_answer(),
+            busiest_thread: load.busiest_thread,
         }
     }
 }
@@ -172,8 +174,8 @@ mod tests {
             (&open["machine"], "cpus kernel memory_bytes processor"),
             (
                 &open["loads"][0],
-                "achieved answers bytes_received cpu_ns_per_answer errors errors_total lag_ns latency_ns \
-                 name rate rate_wanted requests seconds server_cpu_seconds timeline",
+                "achieved answers busiest_thread bytes_received cpu_ns_per_answer errors errors_total \
+                 lag_ns latency_ns name rate rate_wanted requests seconds server_cpu_seconds timeline",
             ),
             (&open["loads"][0]["latency_ns"], "buckets count max mean min p50 p90 p99 p99.9 p99.99"),
             (&open["loads"][0]["timeline"][0], "at_seconds errors max_ns p50_ns p99_ns rate"),
@@ -188,12 +190,12 @@ mod tests {
             (&hold["slopes"], "kernel machine own server"),
             (&hold["slopes"]["server"], "base_bytes bytes_per_connection fit standard_error steps"),
             (&compare["comparison"], "blocks cases seed servers"),
-            (case, "holds name results"),
+            (case, "blocks holds name results"),
             (
-                &case["results"][2],
-                "cpu_ratio cpu_us_per_request errors p50_ns p99_ns rate rate_ratio rates server",
+                &case["results"][1],
+                "answer_bytes cpu_ratio cpu_us_per_request errors memory p50_ns p99_ns rate rate_ratio rates server",
             ),
-            (&case["results"][2]["rate_ratio"], "high low middle"),
+            (&case["results"][1]["rate_ratio"], "high low middle"),
         ] {
             assert_eq!(names(value), expected);
         }

@@ -4,10 +4,13 @@
 //! Nothing here measures or draws.
 
 pub mod expect;
+pub mod html;
 pub mod json;
+mod plot;
 #[cfg(test)]
 mod samples;
 pub mod slope;
+pub mod svg;
 mod table;
 mod tables;
 pub mod text;
@@ -73,6 +76,14 @@ pub struct Fact {
     pub unit: Unit,
 }
 
+/// A fact that a mode's report may have, before it is measured.
+#[derive(Clone, Copy, Debug)]
+pub struct Known {
+    pub name: &'static str,
+    pub label: &'static str,
+    pub unit: Unit,
+}
+
 /// How a figure is written for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -97,10 +108,11 @@ pub struct Load {
     pub seconds: f64,
     /// Requests per second that were asked for; none for a closed loop.
     pub rate_wanted: Option<f64>,
-    /// Answers per second that came, right ones only.
+    /// Answers per second that came within the span, right ones only.
     pub rate: f64,
     pub requests: u64,
-    /// Right answers.
+    /// Right answers. In an open loop all requests that were due within the span have an outcome, here or in
+    /// `errors`, also when it came after the span; so there may be more of them than the rate says.
     pub answers: u64,
     pub bytes_received: u64,
     /// By kind (see `faults.rs`), kinds that did not occur left out.
@@ -113,6 +125,8 @@ pub struct Load {
     pub timeline: Vec<Moment>,
     /// CPU seconds of the server in this span, where its process is known.
     pub server_cpu_seconds: Option<f64>,
+    /// Share of a CPU that the generator's busiest thread took: near 1, the generator was the limit.
+    pub busiest_thread: f64,
 }
 
 /// One second (or what is left of it) of a load.
@@ -175,6 +189,9 @@ pub struct Comparison {
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Case {
     pub name: String,
+    /// How often it was measured, more than planned where the control did not hold at once.
+    pub blocks: u32,
+    /// The first server first, the control last. Servers that cannot do this are left out.
     pub results: Vec<Versus>,
     /// Whether the control's ratio lies within the bound.
     pub holds: bool,
@@ -196,6 +213,21 @@ pub struct Versus {
     pub cpu_ratio: Option<Ratio>,
     /// Every block's rate, for plots.
     pub rates: Vec<f64>,
+    /// Bytes of one answer, head and body.
+    pub answer_bytes: f64,
+    /// Where connections were only held: what each takes. Rates, latencies and CPU time are unknown then.
+    pub memory: Option<Held>,
+}
+
+/// What one connection takes that is held and idle; medians over the blocks.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Held {
+    /// Proportional set size of the server.
+    pub server_bytes: f64,
+    /// Slabs of the kernel, for both ends, since both are on this machine.
+    pub kernel_bytes: f64,
+    /// The server's bytes over the first server's.
+    pub ratio: Ratio,
 }
 
 /// A ratio with its 95 % confidence interval.
@@ -204,6 +236,22 @@ pub struct Ratio {
     pub middle: f64,
     pub low: f64,
     pub high: f64,
+}
+
+impl Known {
+    /// For tables of constants.
+    pub const fn new(name: &'static str, label: &'static str, unit: Unit) -> Known {
+        Known { name, label, unit }
+    }
+}
+
+impl Report {
+    /// Adds a fact that `known` announces.
+    pub fn fact(&mut self, known: &[Known], name: &str, value: f64) {
+        let Known { name, label, unit } =
+            *known.iter().find(|known| known.name == name).expect("modes announce what they tell");
+        self.facts.push(Fact { name, label, value, unit });
+    }
 }
 
 impl Load {

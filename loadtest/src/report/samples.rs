@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{Case, Comparison, Fact, Load, Machine, Moment, Ratio, Report, Scraped, Step, Unit, Versus};
+use super::{
+    Case, Comparison, Fact, Held, Load, Machine, Moment, Ratio, Report, Scraped, Step, Unit, Versus,
+};
 use crate::latency::Latency;
 
 /// Every sample with the name it is written under.
@@ -85,6 +87,7 @@ fn load(name: &str, seed: u64, rate: f64, middle_ns: f64) -> Load {
         latency: latency(seed, answers.min(40_000), middle_ns, 3.0),
         timeline: timeline(seed, seconds as u32, rate, middle_ns),
         server_cpu_seconds: Some(answers as f64 * 6.01e-6),
+        busiest_thread: 0.43,
         ..Load::default()
     }
 }
@@ -123,7 +126,7 @@ pub fn closed_bad() -> Report {
 }
 
 /// Latencies from nanoseconds to minutes, and a long name.
-fn closed_huge() -> Report {
+pub fn closed_huge() -> Report {
     let mut load = load("a load with quite a long name, to see what it does", 3, 0.8, 4e10);
     load.latency = Latency::default();
     for step in 0..24_u64 {
@@ -213,13 +216,13 @@ pub fn hold() -> Report {
     report
 }
 
-fn hold_one() -> Report {
+pub fn hold_one() -> Report {
     let mut report = report("hold", "--connections 20000");
     report.steps = vec![Step { server_bytes: None, server_idle_share: None, ..step(20_000, 0.7, 0) }];
     report
 }
 
-fn churn() -> Report {
+pub fn churn() -> Report {
     let mut report = report("churn", "--rate 20000 -d 30s");
     report.facts =
         vec![Fact { name: "connects", label: "connections made", value: 599_000.0, unit: Unit::Count }];
@@ -227,7 +230,7 @@ fn churn() -> Report {
     report
 }
 
-fn slow() -> Report {
+pub fn slow() -> Report {
     let mut report = report("slow", "--drips 5000 --deaf 500");
     report.loads = vec![
         scheduled("normal, alone", 41, 20_000.0, 88_000.0),
@@ -249,17 +252,36 @@ fn versus(random: &mut fastrand::Rng, server: &str, rate: f64, first: f64, cpu_u
         rate_ratio: ratio(rate / first),
         cpu_ratio: Some(ratio(cpu_us / 6.01)),
         rates: (0..12).map(|_| near(rate)).collect(),
+        answer_bytes: 142.0,
+        memory: None,
+    }
+}
+
+/// A server whose connections were only held, as `compare` leaves it: what was not measured is no number.
+fn held(server: &str, server_bytes: f64) -> Versus {
+    let unknown = Ratio { middle: f64::NAN, low: f64::NAN, high: f64::NAN };
+    let middle = server_bytes / 61.4;
+    let ratio = Ratio { middle, low: middle * 0.997, high: middle * 1.004 };
+    Versus {
+        server: server.into(),
+        rate: f64::NAN,
+        p50_ns: f64::NAN,
+        p99_ns: f64::NAN,
+        rate_ratio: unknown,
+        answer_bytes: f64::NAN,
+        memory: Some(Held { server_bytes, kernel_bytes: 7_910.0, ratio }),
+        ..Versus::default()
     }
 }
 
 pub fn compare() -> Report {
     let mut random = fastrand::Rng::with_seed(51);
-    let servers = ["myriapod", "myriapod again", "nginx", "haproxy", "h2o"];
+    let servers = ["myriapod", "nginx", "haproxy", "h2o", "myriapod again"];
     let cases = [
-        ("plaintext", [138_862.0, 138_700.0, 140_444.0, 135_738.0, 136_203.0]),
-        ("plaintext, depth 16", [1_431_280.0, 1_429_900.0, 174_262.0, 164_557.0, 148_045.0]),
-        ("file of 10 KiB", [96_400.0, 97_000.0, 81_300.0, 74_200.0, 88_700.0]),
-        ("connection per request", [41_200.0, 40_100.0, 19_800.0, 22_000.0, 18_100.0]),
+        ("plaintext", [138_862.0, 140_444.0, 135_738.0, 136_203.0, 138_700.0]),
+        ("plaintext, depth 16", [1_431_280.0, 174_262.0, 164_557.0, 148_045.0, 1_429_900.0]),
+        ("file of 10 KiB", [96_400.0, 81_300.0, 74_200.0, 88_700.0, 97_000.0]),
+        ("connection per request", [41_200.0, 19_800.0, 22_000.0, 18_100.0, 40_100.0]),
     ];
     let cases = cases.map(|(name, rates)| Case {
         name: name.into(),
@@ -269,12 +291,16 @@ pub fn compare() -> Report {
             .map(|(server, rate)| versus(&mut random, server, rate, rates[0], 6.01 * rates[0] / rate))
             .collect(),
         holds: name != "connection per request",
+        blocks: 12,
     });
+    let bytes = [61.4, 402.0, 17_300.0, 1_210.0, 61.5];
+    let results = servers.iter().zip(bytes).map(|(server, bytes)| held(server, bytes)).collect();
+    let idle = Case { name: "idle connections".into(), results, holds: true, blocks: 18 };
     let comparison = Comparison {
         servers: servers.map(String::from).to_vec(),
         blocks: 12,
         seed: 791_151,
-        cases: cases.to_vec(),
+        cases: cases.into_iter().chain([idle]).collect(),
     };
     Report { comparison: Some(comparison), ..report("compare", "--blocks 12 -- ./a -- nginx -c x.conf") }
 }
@@ -290,5 +316,9 @@ fn samples_are_written_where_somebody_wants_to_look_at_them() {
         super::text::tell(&report, &mut text).unwrap();
         std::fs::write(folder.join(format!("{name}.txt")), text).unwrap();
         std::fs::write(folder.join(format!("{name}.json")), super::json::text(&report)).unwrap();
+        std::fs::write(folder.join(format!("{name}.html")), super::html::page(&report)).unwrap();
+        for (plot, text) in super::svg::plots(&report) {
+            std::fs::write(folder.join(format!("{name}-{plot}.svg")), text).unwrap();
+        }
     }
 }

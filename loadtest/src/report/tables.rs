@@ -5,7 +5,7 @@
 use super::slope::{Slope, slopes};
 use super::table::Table;
 use super::units::{self, UNKNOWN};
-use super::{Case, Load, Ratio, Report, Step, Versus};
+use super::{Case, Held, Load, Ratio, Report, Step, Versus};
 use crate::latency::Latency;
 
 /// How much room there is.
@@ -20,12 +20,19 @@ pub enum Room {
 /// A column: its title, the narrowest room that has it, its cell of a row.
 type Of<Row> = (&'static str, Room, fn(&Row) -> String);
 
-const LOAD: &[Of<Load>] = &[
+const RATE: &[Of<Load>] = &[
     ("wanted", Room::Terminal, |load| load.rate_wanted.map_or_else(unknown, units::rate)),
     ("rate", Room::Terminal, |load| units::rate(load.rate)),
     ("achieved", Room::Page, |load| load.rate_wanted.map_or_else(unknown, |_| units::share(load.achieved()))),
     ("answers", Room::Page, |load| units::count(load.answers)),
     ("errors", Room::Terminal, |load| units::count(load.errors_total())),
+    ("busiest thread", Room::Page, |load| nonzero(load.busiest_thread, units::share)),
+    ("server CPU per answer", Room::Page, |load| {
+        load.cpu_ns_per_answer().map_or_else(unknown, units::nanoseconds)
+    }),
+];
+
+const LATENCY: &[Of<Load>] = &[
     ("p50", Room::Terminal, |load| at(&load.latency, 0.5)),
     ("p90", Room::Page, |load| at(&load.latency, 0.9)),
     ("p99", Room::Terminal, |load| at(&load.latency, 0.99)),
@@ -34,9 +41,6 @@ const LOAD: &[Of<Load>] = &[
     ("max", Room::Terminal, |load| at(&load.latency, 1.0)),
     ("mean", Room::Page, |load| mean(&load.latency)),
     ("lag p99", Room::Terminal, |load| at(&load.lag, 0.99)),
-    ("server CPU/request", Room::Page, |load| {
-        load.cpu_ns_per_answer().map_or_else(unknown, units::nanoseconds)
-    }),
 ];
 
 const STEP: &[Of<Step>] = &[
@@ -60,6 +64,10 @@ const VERSUS: &[Of<Versus>] = &[
     ("to the first", Room::Terminal, |one| ratio(one.cpu_ratio)),
     ("p50", Room::Page, |one| units::nanoseconds(one.p50_ns)),
     ("p99", Room::Terminal, |one| units::nanoseconds(one.p99_ns)),
+    ("answer", Room::Page, |one| units::bytes(one.answer_bytes)),
+    ("server/connection", Room::Terminal, |one| held(one, |held| units::bytes(held.server_bytes))),
+    ("to the first", Room::Terminal, |one| ratio(one.memory.map(|held| held.ratio))),
+    ("kernel/connection", Room::Terminal, |one| held(one, |held| units::bytes(held.kernel_bytes))),
     ("errors", Room::Terminal, |one| units::count(one.errors)),
 ];
 
@@ -86,8 +94,15 @@ fn mean(latency: &Latency) -> String {
 
 /// `1.07 (1.06..1.09)`.
 fn ratio(ratio: Option<Ratio>) -> String {
-    let told = |Ratio { middle, low, high }| format!("{middle:.2} ({low:.2}..{high:.2})");
-    ratio.map_or_else(unknown, told)
+    let told = |Ratio { middle, low, high }| {
+        let decimals = units::ratio_decimals(middle);
+        format!("{middle:.decimals$} ({low:.decimals$}..{high:.decimals$})")
+    };
+    ratio.filter(|ratio| ratio.middle.is_finite()).map_or_else(unknown, told)
+}
+
+fn held(one: &Versus, told: fn(&Held) -> String) -> String {
+    one.memory.as_ref().map_or_else(unknown, told)
 }
 
 fn columns<Row>(all: &[Of<Row>], room: Room) -> impl Iterator<Item = &Of<Row>> + Clone {
@@ -104,11 +119,26 @@ fn of_rows<Row>(title: &str, all: &[Of<Row>], room: Room, rows: &[(String, &Row)
     table.without_empty(UNKNOWN)
 }
 
-/// One row a load.
+/// One row a load: rates and latencies beside each other.
 #[must_use]
-pub fn loads(report: &Report, room: Room) -> Table {
-    let rows = report.loads.iter().map(|load| (load.name.clone(), load)).collect::<Vec<_>>();
-    of_rows("load", LOAD, room, &rows)
+pub fn loads(report: &Report) -> Table {
+    of_rows("load", &[RATE, LATENCY].concat(), Room::Terminal, &named(report))
+}
+
+/// One row a load: what was asked and answered, for a page.
+#[must_use]
+pub fn rates(report: &Report) -> Table {
+    of_rows("load", RATE, Room::Page, &named(report))
+}
+
+/// One row a load: how long it took, for a page.
+#[must_use]
+pub fn latencies(report: &Report) -> Table {
+    of_rows("load", LATENCY, Room::Page, &named(report))
+}
+
+fn named(report: &Report) -> Vec<(String, &Load)> {
+    report.loads.iter().map(|load| (load.name.clone(), load)).collect()
 }
 
 /// Latency of one load, and the generator's lag below it.

@@ -72,6 +72,9 @@ fn one_load(load: &Load, out: &mut impl Write) -> io::Result<()> {
         let each = units::nanoseconds(cpu_ns);
         say("server", &format!("{} of a CPU, {each} for an answer", units::share(cpus)))?;
     }
+    if load.busiest_thread > 0.0 {
+        say("generator", &format!("{} of a CPU, its busiest thread", units::share(load.busiest_thread)))?;
+    }
     writeln!(out)?;
     block(&tables::points(load), out)
 }
@@ -87,7 +90,7 @@ fn rate(load: &Load) -> String {
 }
 
 /// `none`, or how many and of what kinds, the most frequent first.
-fn errors(load: &Load) -> String {
+pub fn errors(load: &Load) -> String {
     if load.errors_total() == 0 {
         return "none".to_owned();
     }
@@ -103,7 +106,7 @@ fn errors(load: &Load) -> String {
 }
 
 fn loads(report: &Report, out: &mut impl Write) -> io::Result<()> {
-    block(&tables::loads(report, Room::Terminal), out)?;
+    block(&tables::loads(report), out)?;
     let failed = report.loads.iter().filter(|load| load.errors_total() > 0);
     let mut any = false;
     for load in failed {
@@ -116,7 +119,7 @@ fn loads(report: &Report, out: &mut impl Write) -> io::Result<()> {
 fn comparison(comparison: &Comparison, out: &mut impl Write) -> io::Result<()> {
     for case in &comparison.cases {
         let control = if case.holds { "" } else { " · INVALID: the control does not hold" };
-        writeln!(out, "{MARGIN}{}{control}", case.name)?;
+        writeln!(out, "{MARGIN}{}, {} blocks{control}", case.name, case.blocks)?;
         block(&tables::case(case, Room::Terminal), out)?;
     }
     let blocks = units::count(u64::from(comparison.blocks));
@@ -212,7 +215,7 @@ mod tests {
         let second = text.lines().nth(1).unwrap();
         assert_eq!(second, "  INVALID    62 732 of 158 132 requests failed");
         assert!(!told(&samples::closed()).contains("INVALID"));
-        assert!(told(&samples::compare()).contains("connection per request · INVALID"));
+        assert!(told(&samples::compare()).contains("connection per request, 12 blocks · INVALID"));
     }
 
     #[test]

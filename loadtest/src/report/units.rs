@@ -90,10 +90,21 @@ pub fn share(value: f64) -> String {
     format!("{} %", trimmed(&format!("{hundredths:.2}")))
 }
 
-/// `1.07`.
+/// `1.07`, `281`: two decimals, fewer for large factors.
 #[must_use]
 pub fn ratio(value: f64) -> String {
-    if value.is_finite() { format!("{value:.2}") } else { UNKNOWN.to_owned() }
+    let decimals = ratio_decimals(value);
+    if value.is_finite() { format!("{value:.decimals$}") } else { UNKNOWN.to_owned() }
+}
+
+/// How many decimals a ratio of this size is worth.
+#[must_use]
+pub fn ratio_decimals(value: f64) -> usize {
+    match value.abs() {
+        large if large >= 100.0 => 0,
+        tens if tens >= 10.0 => 1,
+        _ => 2,
+    }
 }
 
 /// A number without a unit, at least its three first digits: `39 964`, `12.5`, `0.016`.
@@ -237,7 +248,7 @@ mod tests {
             (chosen(2e6, Unit::Nanoseconds), chosen(128.0, Unit::Bytes)),
             ("2 ms".into(), "128 B".into())
         );
-        assert_eq!(told(1.068, Unit::Ratio), "1.07");
+        assert_eq!([1.068, 19.71, 281.76].map(|value| told(value, Unit::Ratio)), ["1.07", "19.7", "282"]);
     }
 
     proptest! {

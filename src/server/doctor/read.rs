@@ -14,6 +14,7 @@ use super::machine::{Conntrack, Files, Machine, Network, Rights, Tasks};
 const CAP_SYS_ADMIN: u32 = 21;
 const CAP_SYS_RESOURCE: u32 = 24;
 const CAP_BPF: u32 = 39;
+const PORT_MAX: u64 = 65_535;
 /// Either of these files says that the root is a container's.
 const CONTAINER_MARKS: [&str; 2] = [".dockerenv", "run/.containerenv"];
 
@@ -88,7 +89,8 @@ fn network(root: &Path) -> Network {
         tcp_wmem: settings(root, "net.ipv4.tcp_wmem"),
         orphans_max: setting(root, "net.ipv4.tcp_max_orphans"),
         time_waits_max: setting(root, "net.ipv4.tcp_max_tw_buckets"),
-        ports: settings(root, "net.ipv4.ip_local_port_range").filter(|[first, last]| first <= last),
+        ports: settings(root, "net.ipv4.ip_local_port_range")
+            .filter(|[first, last]| first <= last && *last <= PORT_MAX),
         ports_reserved: listed(&text(root, "sys/net/ipv4/ip_local_reserved_ports")),
         device_backlog: setting(root, "net.core.netdev_max_backlog"),
         packets_dropped: dropped(&text(root, "net/softnet_stat")),
@@ -100,9 +102,9 @@ fn listed(list: &str) -> u64 {
     let counts = list.trim().split(',').filter_map(|range| {
         let (first, last) = range.split_once('-').unwrap_or((range, range));
         let (first, last): (u64, u64) = (first.parse().ok()?, last.parse().ok()?);
-        Some((last + 1).saturating_sub(first))
+        Some(last.saturating_add(1).saturating_sub(first))
     });
-    counts.sum()
+    counts.fold(0, u64::saturating_add)
 }
 
 /// The second number of each CPU's line, in hexadecimal, counts packets its queue had no room for.
@@ -111,7 +113,7 @@ fn dropped(softnet: &str) -> u64 {
         let word = line.split_whitespace().nth(1)?;
         u64::from_str_radix(word, 16).ok()
     });
-    counts.sum()
+    counts.fold(0, u64::saturating_add)
 }
 
 /// Rights count where the kernel asks for them in the first user namespace, which maps all of itself.

@@ -23,6 +23,9 @@ pub enum Order {
     Close,
 }
 
+/// Connections closed between two words about it.
+const CLOSED_AT_ONCE: usize = 256;
+
 /// What all keepers have done so far, for whoever waits for it.
 #[derive(Debug, Default)]
 pub struct Board {
@@ -104,12 +107,12 @@ impl Keeper {
                 }
             }
             Order::Close => {
-                let keys = self.lot.keys();
-                let closed = keys.len() as u64;
-                keys.into_iter().for_each(|key| self.lot.end(key));
-                self.lot.forget_ended();
-                // Told afterwards: whoever waits for it may rely on their being closed.
-                self.board.held.fetch_sub(closed, Ordering::Relaxed);
+                for some in self.lot.keys().chunks(CLOSED_AT_ONCE) {
+                    some.iter().for_each(|key| self.lot.end(*key));
+                    self.lot.forget_ended();
+                    // Told afterwards: whoever waits for it may rely on their being closed.
+                    self.board.held.fetch_sub(some.len() as u64, Ordering::Relaxed);
+                }
                 Task::Rest
             }
         }
@@ -132,7 +135,7 @@ impl Keeper {
                     match self.lot.open() {
                         Ok(key) => {
                             under_way.insert(key);
-                            self.lot.ask(key, now_ns, now_ns);
+                            _ = self.lot.ask(key, now_ns, now_ns);
                         }
                         Err(fault) => self.failed(fault),
                     }
@@ -144,8 +147,8 @@ impl Keeper {
                     && let Some(key) = rest.pop()
                 {
                     if self.lot.is_open(key) {
-                        self.lot.ask(key, now_ns, now_ns);
-                        post.asked(now_ns, now_ns);
+                        _ = self.lot.ask(key, now_ns, now_ns);
+                        post.asked(now_ns);
                         *under_way += 1;
                     }
                 }
@@ -159,8 +162,9 @@ impl Keeper {
                     *next += 1;
                     let due_ns = schedule.take();
                     if self.lot.is_open(key) {
-                        self.lot.ask(key, due_ns, now_ns);
-                        post.asked(due_ns, now_ns);
+                        _ = self.lot.ask(key, due_ns, now_ns);
+                        post.asked(due_ns);
+                        post.lagged(due_ns, now_ns - due_ns);
                         *under_way += 1;
                     } else {
                         post.failed(Fault::Unsent, 1);
@@ -187,7 +191,7 @@ impl Keeper {
                 }
                 Task::Active { under_way, post, .. } => {
                     *under_way -= 1;
-                    post.answered_late(intended_ns, at_ns, fault);
+                    post.settled(intended_ns, at_ns, fault);
                 }
                 _ => {}
             },

@@ -4,14 +4,15 @@
 use std::time::{Duration, Instant};
 
 use crate::cli::Size;
-use crate::conduct::load_of;
-use crate::modes::closed;
-use crate::modes::hold::Hold;
+use crate::conduct::{Plan, load_of};
 use crate::modes::hold::crew::{Crew, add_up};
+use crate::modes::hold::{FACTS, Hold};
+use crate::modes::open;
 use crate::process::Process;
 use crate::progress::Progress;
-use crate::report::{Fact, Load, Report, Scraped, Step, Unit};
+use crate::report::{Load, Report, Scraped, Step};
 use crate::run::{Ready, explain};
+use crate::schedule::{Arrivals, Pace};
 use crate::{machine, scrape};
 
 /// How long nothing may move before opening, sweeping or closing is given up.
@@ -52,10 +53,13 @@ impl<'a, 'scope> Stages<'a, 'scope> {
             open_seconds += self.step(*connections)?;
         }
         let held = self.crew.standing().0;
-        self.fact("connections", "connections held", held as f64, Unit::Count);
-        self.fact("open_seconds", "time to open them", open_seconds, Unit::Seconds);
-        self.fact("open_rate", "opened and answered", held as f64 / open_seconds, Unit::PerSecond);
+        self.fact("connections", held as f64);
+        self.fact("open_seconds", open_seconds);
+        self.fact("open_rate", held as f64 / open_seconds);
         self.probe_ratio();
+        if let Some(share) = self.report.steps.last().and_then(|step| step.server_idle_share) {
+            self.fact("idle_share", share);
+        }
         if let (Some(share), Some(rate)) = (self.hold.active, self.hold.rate) {
             self.keep_active(share, rate as f64);
         }
@@ -71,7 +75,12 @@ impl<'a, 'scope> Stages<'a, 'scope> {
     pub fn report(mut self) -> Report {
         let errors = self.crew.errors();
         let all: u64 = errors.iter().map(|(_, count)| count).sum();
-        self.fact("connection_errors", "connections that failed", all as f64, Unit::Count);
+        let most = self.report.steps.iter().map(|step| step.connections).max().unwrap_or(0);
+        if most < self.hold.connections {
+            let wanted = self.hold.connections;
+            self.report.invalid.push(format!("only {most} of {wanted} connections were ever held"));
+        }
+        self.fact("connection_errors", all as f64);
         for (fault, count) in errors {
             self.report.remarks.push(format!("{count} connections: {}", fault.label()));
         }
@@ -145,9 +154,11 @@ impl<'a, 'scope> Stages<'a, 'scope> {
         };
         let name = format!("probe beside {connections}");
         let rate = self.hold.probe_rate as f64;
-        let plan = self.ready.plan(&name, &self.hold.aim, &size);
-        let manner = closed::Manner { connections: size.connections, depth: 1, rate_max: Some(rate) };
-        let load = explain(plan.run(self.progress, |duty| closed::drive(duty, manner)))?;
+        let plan = Plan { rate_wanted: Some(rate), ..self.ready.plan(&name, &self.hold.aim, &size) };
+        let pace = Pace { rate, arrivals: Arrivals::Constant, seed: 0, threads: 1 };
+        let timeout_ns = self.hold.aim.timeout.as_nanos() as u64;
+        let manner = open::Manner { connections: size.connections, pace, timeout_ns };
+        let load = explain(plan.run(self.progress, |duty| open::drive(duty, manner)))?;
         self.report.loads.push(load);
         Ok(self.report.loads.len() - 1)
     }
@@ -159,7 +170,7 @@ impl<'a, 'scope> Stages<'a, 'scope> {
         let mut p99s =
             probes.filter_map(|step| p99(step.probe.and_then(|place| self.report.loads.get(place))));
         if let (Some(first), Some(last)) = (p99s.next(), p99s.next_back()) {
-            self.fact("probe_ratio", "p99 of the probe, most against fewest held", last / first, Unit::Ratio);
+            self.fact("probe_ratio", last / first);
         }
     }
 
@@ -193,8 +204,8 @@ impl<'a, 'scope> Stages<'a, 'scope> {
         });
         let seconds = begun.elapsed().as_secs_f64();
         let cpu = cpu_before.zip(self.cpu_seconds()).map(|(from, to)| to - from);
-        self.fact("sweep_seconds", "every connection asked once more", seconds, Unit::Seconds);
-        self.fact("sweep_answers", "answers of the sweep", tally.answers as f64, Unit::Count);
+        self.fact("sweep_seconds", seconds);
+        self.fact("sweep_answers", tally.answers as f64);
         let load = load_of("sweep".to_string(), seconds, None, tally, Vec::new());
         self.report.loads.push(Load { server_cpu_seconds: cpu, ..load });
     }
@@ -208,7 +219,7 @@ impl<'a, 'scope> Stages<'a, 'scope> {
             let (held, _) = self.crew.standing();
             self.watch(self.hold.connections - held, &mut still, "closing")?;
         }
-        self.fact("close_seconds", "time to close them", begun.elapsed().as_secs_f64(), Unit::Seconds);
+        self.fact("close_seconds", begun.elapsed().as_secs_f64());
         Ok(())
     }
 
@@ -217,7 +228,7 @@ impl<'a, 'scope> Stages<'a, 'scope> {
         let begun = Instant::now();
         let returning = RETURNING.min(self.hold.connections);
         let seconds = self.open(returning)?;
-        self.fact("return_seconds", "new connections opened right after", seconds, Unit::Seconds);
+        self.fact("return_seconds", seconds);
         let Some(server) = self.ready.server.clone() else { return Ok(()) };
         let mut bytes = server.memory_bytes().unwrap_or(0);
         while bytes > self.hold.released && begun.elapsed() < RELEASE_MAX {
@@ -228,8 +239,8 @@ impl<'a, 'scope> Stages<'a, 'scope> {
         }
         let seconds = begun.elapsed().as_secs_f64();
         let told = if bytes > self.hold.released { f64::INFINITY } else { seconds };
-        self.fact("release_seconds", "until the server gave memory back", told, Unit::Seconds);
-        self.fact("server_bytes_after", "server memory then", bytes as f64, Unit::Bytes);
+        self.fact("release_seconds", told);
+        self.fact("server_bytes_after", bytes as f64);
         self.crew.close();
         Ok(())
     }
@@ -254,8 +265,8 @@ impl<'a, 'scope> Stages<'a, 'scope> {
         self.ready.server.as_ref().and_then(Process::cpu_seconds)
     }
 
-    fn fact(&mut self, name: &'static str, label: &'static str, value: f64, unit: Unit) {
-        self.report.facts.push(Fact { name, label, value, unit });
+    fn fact(&mut self, name: &str, value: f64) {
+        self.report.fact(&FACTS, name, value);
     }
 }
 

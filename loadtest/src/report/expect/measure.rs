@@ -167,7 +167,9 @@ fn versus(report: &Report, value: impl Fn(&Versus) -> Option<f64>) -> Vec<Figure
     let cases = report.comparison.iter().flat_map(|comparison| &comparison.cases);
     let results = cases.flat_map(|case| case.results.iter().map(move |one| (case, one)));
     let figures = results.map(|(case, one)| (format!("{}, {}", case.name, one.server), value(one)));
-    figures.filter(|(_, value)| value.is_some()).map(|(of, value)| Figure { of, value }).collect()
+    // A case has what its kind of load has: idle connections have no rate.
+    let known = figures.filter(|(_, value)| value.is_some_and(f64::is_finite));
+    known.map(|(of, value)| Figure { of, value }).collect()
 }
 
 fn compared(one: &Versus, point: Point) -> Option<f64> {
@@ -192,8 +194,9 @@ fn ratios(report: &Report, what: OfVersus) -> Vec<Figure> {
     let first = report.comparison.as_ref().and_then(|comparison| comparison.servers.first());
     versus(report, |one| match what {
         _ if Some(&one.server) == first => None,
-        OfVersus::RateRatio => Some(one.rate_ratio.middle),
-        OfVersus::CpuRatio => one.cpu_ratio.map(|ratio| ratio.middle),
+        OfVersus::Rate => Some(one.rate_ratio.middle),
+        OfVersus::Cpu => one.cpu_ratio.map(|ratio| ratio.middle),
+        OfVersus::Memory => one.memory.map(|held| held.ratio.middle),
     })
 }
 

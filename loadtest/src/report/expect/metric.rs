@@ -64,10 +64,12 @@ pub enum Memory {
     Own,
 }
 
+/// Of a server over that of the first one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OfVersus {
-    RateRatio,
-    CpuRatio,
+    Rate,
+    Cpu,
+    Memory,
 }
 
 const NAMES: &[(&str, Unit, Metric)] = &[
@@ -89,8 +91,9 @@ const NAMES: &[(&str, Unit, Metric)] = &[
     ("kernel_bytes_per_connection", Unit::Bytes, Metric::Slope(Memory::Kernel)),
     ("machine_bytes_per_connection", Unit::Bytes, Metric::Slope(Memory::Machine)),
     ("own_bytes_per_connection", Unit::Bytes, Metric::Slope(Memory::Own)),
-    ("rate_ratio", Unit::Ratio, Metric::Versus(OfVersus::RateRatio)),
-    ("cpu_ratio", Unit::Ratio, Metric::Versus(OfVersus::CpuRatio)),
+    ("rate_ratio", Unit::Ratio, Metric::Versus(OfVersus::Rate)),
+    ("cpu_ratio", Unit::Ratio, Metric::Versus(OfVersus::Cpu)),
+    ("memory_ratio", Unit::Ratio, Metric::Versus(OfVersus::Memory)),
 ];
 
 /// The usual points; any other percentile has a name too.

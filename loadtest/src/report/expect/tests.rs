@@ -120,6 +120,8 @@ fn servers_of_a_comparison_are_loads_too() {
     assert_eq!(only("nginx.rate_ratio<1", &report).of, "plaintext, nginx");
     assert!(only("plaintext_nginx.cpu_per_request<1ms", &report).held);
     assert!(only("errors=0", &report).held);
+    // Idle connections have a weight, and no rate that could fail.
+    assert!(only("nginx.memory_ratio>6", &report).held && only("rate>1k/s", &report).held);
 }
 
 #[test]

@@ -33,7 +33,7 @@ pub fn conntrack(case: &Case<'_>) -> Option<Check> {
         check.verdict = Verdict::Ok;
         return Some(check);
     }
-    let wanted = tracking.count + case.asked;
+    let wanted = tracking.count.saturating_add(case.asked);
     let why = format!(
         "each connection is tracked, {} are, and those that ended for two minutes more; a full table drops packets",
         grouped(tracking.count)

@@ -68,7 +68,8 @@ pub fn nr_open(case: &Case<'_>) -> Check {
 pub fn file_max(case: &Case<'_>) -> Check {
     let files = case.machine.files;
     let ours = u64::from(case.plan().reserved(case.reactors, case.host.descriptors()).total());
-    let wanted = files.open + ours + case.asked * case.ends();
+    let besides = files.open.saturating_add(ours);
+    let wanted = besides.saturating_add(case.asked * case.ends());
     let Some(max) = files.max else { return Check::new("fs.file-max", Unit::Count, "bounds open files") };
     let why = format!("the whole machine may have so many files open, and {} are", grouped(files.open));
     let check = match case.machine.rights.administers {
@@ -77,7 +78,7 @@ pub fn file_max(case: &Case<'_>) -> Check {
             Check::new("fs.file-max", Unit::Count, why).compared(Some(max), wanted, Verdict::Slows)
         }
         false => Check::new("fs.file-max", Unit::Count, why)
-            .holding(max.saturating_sub(files.open + ours) / case.ends())
+            .holding(max.saturating_sub(besides) / case.ends())
             .bounding(max, wanted, case.asked),
     };
     check.set("fs.file-max", [max], [wanted.max(max)])

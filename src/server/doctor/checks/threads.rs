@@ -57,7 +57,7 @@ fn limits(machine: &Machine, needed: u64) -> Vec<Limit> {
         max.map(|here| Limit {
             name,
             here,
-            wanted: tasks.running + needed,
+            wanted: tasks.running.saturating_add(needed),
             room: here.saturating_sub(tasks.running),
         })
     };
@@ -66,7 +66,7 @@ fn limits(machine: &Machine, needed: u64) -> Vec<Limit> {
     let group = tasks.group.as_ref().map(|room| Limit {
         name: "pids.max of the control group",
         here: room.limit,
-        wanted: room.limit.saturating_sub(room.left) + needed,
+        wanted: room.limit.saturating_sub(room.left).saturating_add(needed),
         room: room.left,
     });
     let maps = tasks.maps_max.map(|here| Limit {
