@@ -1,14 +1,13 @@
 //! Each new TCP connection goes to the reactor that has the fewest: chosen in the kernel, by counts that
 //! reactors keep.
 //!
-//! The kernel's own way is a hash of the addresses, which puts 12 of 16 connections on one of two reactors as
-//! often as not. With a [`Balance`] it runs a [program] of ours instead for each packet that opens a
-//! connection; the counts are in a [page] that kernel and reactors share, so keeping them costs no
+//! The kernel's own way is a hash of the addresses, which may well put 12 of 16 connections on one of two
+//! reactors. With a [`Balance`] it runs a `program` of ours instead for each packet that opens a
+//! connection; the counts are in a `page` that kernel and reactors share, so keeping them costs no
 //! system call. A reactor's side of it is its [`Seat`].
 //!
 //! Promises: who is stuck, full, out of descriptors or leaving is passed over; when the program cannot
-//! decide, the hash does, so nobody is refused who would not be without it; counts that went wrong
-//! [heal](drift).
+//! decide, the hash does, so nobody is refused unless all are leaving; counts that went wrong heal (`drift`).
 //! Not here: whether it is wanted, and what to tell if it cannot be had, see `server::spread`.
 
 mod assembler;
@@ -76,7 +75,7 @@ impl Balance {
 /// One reactor's side of it: what it has taken in, and what it tells the kernel.
 ///
 /// Invariant: the kernel takes its load for `open`, as last told, and those under way to it, except for what
-/// is [lost](drift).
+/// is lost, see `drift`.
 #[derive(Debug)]
 pub struct Seat {
     balance: Arc<Balance>,
@@ -97,9 +96,14 @@ impl Seat {
     /// From here on the kernel may send clients of that address to this listener, which listens already.
     pub(super) fn enter(&self, listener: RawFd, address: u32) -> io::Result<()> {
         let place = address * self.balance.reactors + self.number;
-        kernel::enter_listener(&self.balance.listeners, place, listener)?;
-        // Each reactor does it for all of the address, since none knows who is the first.
-        kernel::attach(&self.balance.programs[address as usize], listener)
+        // Each reactor attaches the program for all of the address, since none knows who is the first.
+        let entered = kernel::enter_listener(&self.balance.listeners, place, listener)
+            .and_then(|()| kernel::attach(&self.balance.programs[address as usize], listener));
+        entered.map_err(|error| {
+            let text =
+                format!("the kernel does not choose among its reactors ({error}); write --accept hash");
+            io::Error::new(error.kind(), text)
+        })
     }
 
     /// One was accepted that came by a listener that was entered.
@@ -133,7 +137,7 @@ impl Seat {
         self.slot().rise(now_ns);
     }
 
-    /// How many were sent who are not here yet and not [lost](drift), as far as is known.
+    /// How many were sent who are not here yet and not lost, as far as is known.
     pub(super) fn expected(&self) -> u64 {
         u64::try_from(self.coming() - self.drift.lost()).unwrap_or(0)
     }
