@@ -48,8 +48,8 @@ pub enum Origin {
 pub struct Duty {
     pub number: u32,
     pub lot: Lot,
-    /// Nothing is sent: that it is dropped tells that this thread is ready, or has failed and need not be waited
-    /// for.
+    /// Nothing is sent: that it is dropped tells that this thread is ready, or has failed and need not be
+    /// waited for.
     ready: Option<mpsc::Sender<Infallible>>,
     /// When to begin.
     go: Receiver<u64>,

@@ -1,5 +1,5 @@
-//! A second reader of answers, slow and simple, that has all of the input before it: what the quick one makes of
-//! pieces is held against it, over answers of all shapes, broken ones as well.
+//! A second reader of answers, slow and simple, that has all of the input before it: what the quick one makes
+//! of pieces is held against it, over answers of all shapes, broken ones as well.
 
 use proptest::collection::vec;
 use proptest::prelude::*;

@@ -1,7 +1,8 @@
 //! Two questions before a run: is anybody there, and what does a right answer look like?
 //!
-//! Two answers with the same body make it a known body, which every answer of the run must have; two of the same
-//! length make it a known length. So every answer is checked as far as it can be, without being told how.
+//! Two answers with the same body make it a known body, which every answer of the run must have; two of the
+//! same length make it a known length. So every answer is checked as far as it can be, without being told
+//! how.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};

@@ -22,8 +22,8 @@ impl Process {
         Process { id: std::process::id(), folder: PathBuf::from("/proc/self") }
     }
 
-    /// Whoever listens on a TCP port of this machine, if its descriptors may be read: the first of a family that
-    /// shares the listener, so that the others count too.
+    /// Whoever listens on a TCP port of this machine, if its descriptors may be read: the first of a family
+    /// that shares the listener, so that the others count too.
     ///
     /// Threads are looked into one by one: each may have a table of its own.
     pub fn listening_on(port: u16) -> Option<Process> {

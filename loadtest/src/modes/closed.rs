@@ -161,8 +161,8 @@ struct Loop {
     leaving: VecDeque<(usize, u64)>,
     /// Requests sent and not answered.
     under_way: usize,
-    /// The span has ended: nobody asks any more, but what was asked is waited for up to the timeout. A server that
-    /// stalled before the end would have no errors otherwise.
+    /// The span has ended: nobody asks any more, but what was asked is waited for up to the timeout. A server
+    /// that stalled before the end would have no errors otherwise.
     is_over: bool,
 }
 

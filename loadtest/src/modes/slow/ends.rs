@@ -84,8 +84,8 @@ impl Ends {
         self.stays[way as usize].count()
     }
 
-    /// Tells counts of all ways that are possible, also of those that did not occur, so that they can be expected
-    /// not to; times where there are some; the longest stay of all.
+    /// Tells counts of all ways that are possible, also of those that did not occur, so that they can be
+    /// expected not to; times where there are some; the longest stay of all.
     pub fn tell(&self, kind: Kind, report: &mut Report) {
         for way in Way::ALL {
             let Some(name) = way.name(kind) else { continue };

@@ -1,8 +1,8 @@
-//! A normal load, measured alone and then beside many that are slow on purpose: those that drip their requests byte
-//! by byte, and those that ask for much and never read it.
+//! A normal load, measured alone and then beside many that are slow on purpose: those that drip their
+//! requests byte by byte, and those that ask for much and never read it.
 //!
-//! What it tells: whether the others notice, how the slow ones are ended and after how long, and what each costs
-//! the server. Slow ones that are ended come back, as an attacker's would.
+//! What it tells: whether the others notice, how the slow ones are ended and after how long, and what each
+//! costs the server. Slow ones that are ended come back, as an attacker's would.
 
 mod crowd;
 mod ends;
