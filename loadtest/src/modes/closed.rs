@@ -9,14 +9,14 @@ use std::io;
 use clap::Args;
 
 use crate::cli::{Aim, Output, Size};
-use crate::conduct::Duty;
-use crate::faults::Fault;
-use crate::lot::{Happening, Lot};
-use crate::progress::Progress;
+use crate::engine::conduct::Duty;
+use crate::engine::faults::Fault;
+use crate::engine::lot::{Happening, Lot};
+use crate::engine::progress::Progress;
+use crate::engine::schedule::Schedule;
+use crate::engine::tally::Post;
 use crate::report::Report;
 use crate::run::{explain, share_of};
-use crate::schedule::Schedule;
-use crate::tally::Post;
 use crate::units;
 
 /// The flags of `closed`.
@@ -157,8 +157,8 @@ struct Loop {
     leaving: VecDeque<(usize, u64)>,
     /// Requests sent and not answered.
     under_way: usize,
-    /// The span has ended: nobody asks any more, but what was asked is waited for up to the timeout. A server that
-    /// stalled before the end would have no errors otherwise.
+    /// The span has ended: nobody asks any more, but what was asked is waited for up to the timeout. A server
+    /// that stalled before the end would have no errors otherwise.
     is_over: bool,
 }
 

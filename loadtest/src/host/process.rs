@@ -62,11 +62,6 @@ impl Process {
         kilobytes(&text, "Pss:")
     }
 
-    /// Its name, for people.
-    pub fn name(&self) -> String {
-        fs::read_to_string(self.folder.join("comm")).unwrap_or_default().trim().to_string()
-    }
-
     /// Processes it has started, and theirs: a server may be many.
     pub fn family(&self) -> Vec<Process> {
         let mut all = vec![self.clone()];

@@ -1,8 +1,8 @@
 //! The connections of one thread: opened, asked, read and ended without blocking.
 //!
-//! Mechanism only. [`Lot::turn`] tells what happened; whoever drives it decides what to do about that: ask again
-//! (`closed`), ask when a schedule says so (`open`), or nothing at all (`hold`). A key stays valid until the next
-//! turn begins, also when its connection has ended meanwhile.
+//! Mechanism only. [`Lot::turn`] tells what happened; whoever drives it decides what to do about that: ask
+//! again (`closed`), ask when a schedule says so (`open`), or nothing at all (`hold`). A key stays valid
+//! until the next turn begins, also when its connection has ended meanwhile.
 
 use std::io;
 use std::sync::Arc;
@@ -13,13 +13,13 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use slab::Slab;
 use socket2::SockRef;
 
-use crate::addresses::Sources;
-use crate::alarm::Alarm;
-use crate::answer::{Answer, Memory, Read};
-use crate::faults::Fault;
-use crate::session::{Session, Stage};
-use crate::socket;
-use crate::target::Target;
+use crate::engine::addresses::Sources;
+use crate::engine::alarm::Alarm;
+use crate::engine::faults::Fault;
+use crate::engine::session::{Session, Stage};
+use crate::engine::socket;
+use crate::wire::answer::{Answer, Memory, Read};
+use crate::wire::target::Target;
 
 /// Connections of one thread.
 pub struct Lot {
@@ -53,8 +53,8 @@ pub enum Happening {
     Opened { key: usize },
     /// An answer is complete, right or (`fault`) wrong. Who `closes` takes no more questions.
     Answered { key: usize, intended_ns: u64, at_ns: u64, fault: Option<Fault>, closes: bool },
-    /// It is over, with so many questions unanswered. Without a fault nothing was under way, or the server had
-    /// said that it would close.
+    /// It is over, with so many questions unanswered. Without a fault nothing was under way, or the server
+    /// had said that it would close.
     Over { key: usize, fault: Option<Fault>, unanswered: usize },
 }
 
@@ -185,7 +185,8 @@ impl Lot {
         self.sessions.get(key).is_some_and(|session| session.stage == Stage::Open)
     }
 
-    /// Whether the other side has said that it will close, or has closed after that; known until the next turn.
+    /// Whether the other side has said that it will close, or has closed after that; known until the next
+    /// turn.
     pub fn is_parting(&self, key: usize) -> bool {
         self.sessions.get(key).is_some_and(|session| session.is_parting)
     }
@@ -251,7 +252,8 @@ impl Lot {
     fn send_listed(&mut self, told: &mut Vec<Happening>) {
         let mut listed = std::mem::take(&mut self.listed);
         for key in listed.drain(..) {
-            // Ended and forgotten since, or even a stranger by now: to send what a stranger owes does no harm.
+            // Ended and forgotten since, or even a stranger by now: to send what a stranger owes does no
+            // harm.
             let Some(session) = self.sessions.get_mut(key) else { continue };
             session.is_listed = false;
             if session.stage == Stage::Open {
@@ -306,8 +308,8 @@ impl Lot {
         }
     }
 
-    /// Reads until there is nothing more, or enough for now; a short read says that there is nothing more, unless
-    /// the end was announced with it.
+    /// Reads until there is nothing more, or enough for now; a short read says that there is nothing more,
+    /// unless the end was announced with it.
     fn drain(&mut self, key: usize, ends: bool, told: &mut Vec<Happening>) {
         let mut input = std::mem::take(&mut self.input);
         let mut reads = 0;
@@ -391,7 +393,8 @@ impl Lot {
         }
         let unanswered = session.asked.len();
         let fault = match fault {
-            // It was said that it would close: what was asked behind that is not its fault, nor is how it closes.
+            // It was said that it would close: what was asked behind that is not its fault, nor is how it
+            // closes.
             Some(Fault::Reset | Fault::Closed | Fault::Timeout) | None if session.is_parting => None,
             None if unanswered > 0 => Some(Fault::Closed),
             fault => fault,
@@ -427,8 +430,8 @@ impl Lot {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stub::{Move, Stub};
-    use crate::target::Question;
+    use crate::testing::stub::{Move, Stub};
+    use crate::wire::target::Question;
 
     fn lot(stub: &Stub) -> Lot {
         let (method, path, host) = ("GET".into(), "/".into(), "stub".into());
