@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything CI runs, in order, stopping at the first failure: format, lints, tests, docs, conformance, models.
+# Everything CI runs, in order, stopping at the first failure: format, lints, docs, conformance, a hold, tests, models.
 # Usage: scripts/check.sh. H1SUITE names the conformance runner; without it and beside no ../shared that step is skipped.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -26,6 +26,12 @@ PYTHON
 
 step conformance
 bash scripts/conformance.sh
+
+step "20 000 connections held, 10 000 of them active"
+# The kernel's settings are left alone: a check changes nothing on the machine it runs on.
+python3 -B scripts/million.py --connections 20000 --name hold --no-tune --steps 0,1k,100% \
+    --expect 'bytes_per_connection<=128B' \
+    --load-args '--idle 1s --probe-time 2s --active 50% --rate 5000 --active-time 3s'
 
 step tests
 log=$(mktemp)

@@ -6,22 +6,25 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::engine::progress::Progress;
+use crate::modes::churn::{self, Churn};
 use crate::modes::closed::Closed;
 use crate::modes::compare::Compare;
 use crate::modes::hold::{self, Hold};
 use crate::modes::open::Open;
-use crate::modes::slow::Slow;
-use crate::preflight::Check;
-use crate::progress::Progress;
+use crate::modes::slow::{self, Slow};
+use crate::modes::sweep;
 use crate::report::{Known, Report, Unit};
 use crate::units;
+use crate::wire::preflight::Check;
 
 /// Drives HTTP/1.1 servers and measures them honestly.
 ///
-/// Every answer is checked. Latency in `open` counts from when a request was due, so a server that stalls cannot
-/// hide it. Load goes to this host only, unless --allow-remote says otherwise.
+/// Every answer is checked. Latency in `open` counts from when a request was due, so a server that stalls
+/// cannot hide it. Load goes to this host only, unless --allow-remote says otherwise.
 #[derive(Debug, Parser)]
 #[command(name = "myriapod-load", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(args_override_self = true)]
 pub struct Cli {
     #[command(subcommand)]
     pub mode: Mode,
@@ -36,6 +39,8 @@ pub enum Mode {
     Hold(Hold),
     /// Open loop: requests are due by a schedule, and latency counts from then; for honest latency
     Open(Open),
+    /// A connection for each request: connect, ask once, close
+    Churn(Churn),
     /// Servers beside each other: interleaved blocks, ratios with confidence intervals, and a control
     Compare(Compare),
     /// Beside many that drip their requests or never read, is a normal load still served?
@@ -52,6 +57,7 @@ impl Mode {
             Mode::Closed(closed) => closed.run(progress),
             Mode::Hold(hold) => hold.run(progress),
             Mode::Open(open) => open.run(progress),
+            Mode::Churn(churn) => churn.run(progress),
             Mode::Compare(compare) => compare.run(progress),
             Mode::Slow(slow) => slow.run(progress),
         }
@@ -60,8 +66,11 @@ impl Mode {
     /// Single figures that its report has, for expectations.
     pub fn facts(&self) -> Vec<(&'static str, Unit)> {
         let known: &[Known] = match self {
-            Mode::Closed(_) | Mode::Open(_) | Mode::Compare(_) | Mode::Slow(_) => &[],
+            Mode::Churn(_) => &churn::FACTS,
             Mode::Hold(_) => &hold::FACTS,
+            Mode::Slow(_) => &slow::FACTS,
+            Mode::Open(open) if open.sweeping.sweep => &sweep::FACTS,
+            Mode::Closed(_) | Mode::Open(_) | Mode::Compare(_) => &[],
         };
         known.iter().map(|known| (known.name, known.unit)).collect()
     }
@@ -72,6 +81,7 @@ impl Mode {
             Mode::Closed(closed) => &closed.output,
             Mode::Hold(hold) => &hold.output,
             Mode::Open(open) => &open.output,
+            Mode::Churn(churn) => &churn.output,
             Mode::Compare(compare) => &compare.output,
             Mode::Slow(slow) => &slow.output,
         }

@@ -10,5 +10,6 @@ pub mod pool;
 pub mod short;
 pub mod sleeper;
 pub mod slots;
+pub mod spare;
 pub mod wheel;
 pub mod write_queue;

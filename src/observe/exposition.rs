@@ -122,6 +122,11 @@ impl Page<'_> {
             facts.connections_max,
         );
         self.gauges("myriapod_connections_open", "Connections open.", |tally| tally.open.value());
+        self.gauges(
+            "myriapod_connections_coming",
+            "Connections sent to a reactor and not accepted yet.",
+            |tally| tally.coming.value(),
+        );
         self.balance(facts.accept);
         self.counters("myriapod_connections_accepted", "Connections accepted.", |tally| {
             tally.accepted.value()
@@ -497,6 +502,9 @@ mod tests {
             "myriapod_connections_accepted_total{reactor=\"0\"} 10",
             "myriapod_connections_accepted_total{reactor=\"1\"} 11",
             "myriapod_connections_open{reactor=\"1\"} 3",
+            "myriapod_connections_coming{reactor=\"0\"} 0",
+            "myriapod_connections_imbalance 1.000",
+            "myriapod_accept_mode{mode=\"hash\",why=\"no \\\"right\\\"\"} 1",
             "myriapod_requests_total{method=\"GET\",status=\"200\"} 200",
             "myriapod_requests_total{method=\"OTHER\",status=\"501\"} 2",
             "myriapod_connections_closed_total{reason=\"idle\"} 0",
@@ -557,6 +565,22 @@ mod tests {
         assert_eq!(bucket("+Inf"), 102);
         assert!(text.contains("\nmyriapod_request_duration_seconds_count 102\n"));
         assert!(text.contains("\nmyriapod_request_duration_seconds_sum 400.104857600\n"));
+    }
+
+    #[test]
+    fn imbalance_is_most_over_mean() {
+        let text = |open: &[u64]| {
+            let tallies: Vec<_> = open.iter().map(|_| two_reactors().swap_remove(0)).collect();
+            tallies.iter().zip(open).for_each(|(tally, open)| tally.open.set(*open));
+            let mut out = String::new();
+            write(&mut out, &tallies, &[], &FACTS, Exposition::Prometheus);
+            out
+        };
+        for (open, wanted) in
+            [(&[12, 4][..], "1.500"), (&[5, 5, 5], "1.000"), (&[0, 0], "1.000"), (&[3], "1.000")]
+        {
+            assert!(text(open).contains(&format!("\nmyriapod_connections_imbalance {wanted}\n")), "{open:?}");
+        }
     }
 
     #[test]

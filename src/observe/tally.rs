@@ -180,6 +180,8 @@ pub struct Tally {
     pub accepted: Counter,
     /// Connections open now.
     pub open: Gauge,
+    /// Connections that the kernel has sent here and that are not accepted yet.
+    pub coming: Gauge,
     /// Accepts that failed, and connections turned away because there was no room.
     pub refused: Counter,
     /// How often accepting was paused, for want of descriptors, memory or slots.
@@ -242,6 +244,7 @@ impl Tally {
         Tally {
             accepted: Counter::default(),
             open: Gauge::default(),
+            coming: Gauge::default(),
             refused: Counter::default(),
             accept_pauses: Counter::default(),
             bytes_in: Counter::default(),

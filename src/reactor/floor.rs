@@ -123,7 +123,7 @@ impl<S: Stream> Floor<S> {
             admin_clients: 0,
             ready: VecDeque::new(),
             thirsty: VecDeque::new(),
-            wheel: Wheel::with_limit(means.clients_max, clock.now()),
+            wheel: Wheel::new(clock.now()),
             due: Vec::new(),
             pool: Pool::with_limit(means.buffers_max),
             buffer_bytes: means.buffer_bytes,
@@ -235,7 +235,7 @@ impl<S: Stream> Floor<S> {
     pub(super) fn expire(&mut self, watcher: &impl Watcher<S>) {
         let now = self.clock.now();
         let mut due = std::mem::take(&mut self.due);
-        self.wheel.advance(now, &mut due);
+        self.wheel.advance(&mut self.clients, now, &mut due);
         for slot in due.drain(..) {
             let Some(key) = self.clients.key_at(slot) else { continue };
             let (mut turn, clients) = self.turn(key);
@@ -259,6 +259,10 @@ impl<S: Stream> Floor<S> {
             let Some(client) = clients.get_mut(key) else { continue };
             client.readiness.set_queued(false);
             let step = client.drive(&mut turn);
+            // The usual: it goes back to where it waited before.
+            if step == Step::Park && client.is_watched() && client.is_looked_at() {
+                continue;
+            }
             self.follow(key, step, watcher);
         }
         self.quench();
@@ -366,12 +370,11 @@ impl<S: Stream> Floor<S> {
     /// writability is asked for at the first short write only.
     fn watch(&mut self, key: Key<Client<S>>, watcher: &impl Watcher<S>) -> io::Result<()> {
         let Some(client) = self.clients.get_mut(key) else { return Ok(()) };
-        let for_writing = client.is_blocked();
-        let readiness = client.readiness;
-        if readiness.is_registered() && (!for_writing || readiness.is_registered_for_writing()) {
+        if client.is_watched() {
             return Ok(());
         }
-        watcher.watch(client.stream(), key, for_writing, readiness.is_registered())?;
+        let for_writing = client.is_blocked();
+        watcher.watch(client.stream(), key, for_writing, client.readiness.is_registered())?;
         client.readiness.set_registered(for_writing);
         Ok(())
     }
@@ -380,21 +383,22 @@ impl<S: Stream> Floor<S> {
     /// alone.
     fn arm(&mut self, key: Key<Client<S>>) {
         let Some(client) = self.clients.get_mut(key) else { return };
-        if client.readiness.is_armed() && client.deadline.has_reached(client.armed_for) {
+        if client.is_looked_at() {
             return;
         }
         client.readiness.set_armed(true);
         client.armed_for = client.deadline;
-        self.wheel.arm(key.index(), client.deadline);
+        let deadline = client.deadline;
+        self.wheel.arm(&mut self.clients, key.index(), deadline);
     }
 
     fn close(&mut self, key: Key<Client<S>>, reason: CloseReason) {
+        if self.clients.get_mut(key).is_some_and(|client| client.readiness.is_armed()) {
+            self.wheel.disarm(&mut self.clients, key.index());
+        }
         let Some(mut client) = self.clients.remove(key) else { return };
         let (mut turn, _) = self.turn(key);
         client.dismantle(&mut turn);
-        if client.readiness.is_armed() {
-            self.wheel.disarm(key.index());
-        }
         self.admin_clients -= u32::from(client.site() == SITE_ADMIN);
         self.tally.closed.add(reason as usize, 1);
         // Closing the last descriptor takes the socket out of the poll, so no call is spent on that.
@@ -445,7 +449,7 @@ impl<S: Stream> Floor<S> {
     /// could go on and will not be told.
     #[cfg(test)]
     pub(super) fn validate(&mut self, is_lost: impl Fn(&Client<S>) -> bool) {
-        self.wheel.validate();
+        self.wheel.validate(&mut self.clients);
         let (mut lent, mut armed, mut waiting, mut at_home) = (0, 0, 0, 0);
         let keys: Vec<_> = self.clients.keys().collect();
         for key in keys {
@@ -456,10 +460,7 @@ impl<S: Stream> Floor<S> {
                 usize::from(client.readiness.is_queued()),
                 "{key:?} stands in {queues} queues"
             );
-            assert!(
-                client.readiness.is_armed() && self.wheel.is_armed(key.index()),
-                "{key:?} has no deadline"
-            );
+            assert!(client.readiness.is_armed() && client.is_in_wheel(), "{key:?} has no deadline");
             assert!(client.deadline.has_reached(client.armed_for), "{key:?} is looked at too late");
             assert!(queues > 0 || !is_lost(client), "{key:?} lost its wake-up: {:?}", client.readiness);
             assert!(queues > 0 || !client.hoards(), "{key:?} is idle and keeps its buffer");

@@ -109,13 +109,18 @@ enum Accepting {
 #[derive(Clone, Copy, Debug)]
 struct Drain {
     cut_at: Tick,
-    open_at_start: u32,
+    /// When the main listeners are closed at the latest, as long as they are open.
+    doors_close_at: Option<Tick>,
+    /// Connections there were, and those that were on their way.
+    begun_with: u32,
 }
 
 /// Events taken from the kernel in one turn.
 const EVENTS_MAX: usize = 1024;
 /// Jobs that come home in one turn.
 const HOMECOMINGS_MAX: usize = 256;
+/// How long a drain waits for handshakes that are under way.
+const DOORS_OPEN_MS_MAX: u32 = 1_000;
 /// How long accepting pauses when the kernel has no room.
 const ACCEPT_PAUSE_MS: u32 = 100;
 
@@ -176,6 +181,7 @@ impl Reactor {
                 return Ok(farewell);
             }
             self.accept_some(); //                       bounded; first bytes are often here already
+            self.close_doors();
             self.floor.serve(self.poll.registry()); //   drive each key once; the unfinished go to the back
             self.floor.expire(self.poll.registry()); //  who came in time was served; the rest: 408 or close
             self.floor.end_turn();
@@ -190,7 +196,7 @@ impl Reactor {
         self.floor.tally.turn_work.record(worked, 1);
         // Room may have come up in this turn, and nothing else would tell.
         self.reconsider_accepting();
-        self.tell_kernel(self.standing());
+        self.tell_kernel();
         let patience = self.patience();
         if self.floor.owes_wake() && patience != Some(Duration::ZERO) {
             // Under load there is more to do at once, and workers are woken for several turns together.
@@ -244,8 +250,9 @@ impl Reactor {
             Accepting::Yes | Accepting::Full => None,
         };
         let cut_at = self.drain.map(|drain| drain.cut_at);
+        let doors_close_at = self.drain.and_then(|drain| drain.doors_close_at);
         let count_again_at = self.seat.as_ref().map(Seat::again_at);
-        let moments = [self.floor.next_moment(), paused_until, cut_at, count_again_at];
+        let moments = [self.floor.next_moment(), paused_until, cut_at, doors_close_at, count_again_at];
         let now = self.floor.clock.now();
         let ticks = moments.into_iter().flatten().map(|moment| moment.since(now)).min()?;
         // One more than the distance: this tick is already under way.
@@ -274,6 +281,11 @@ impl Reactor {
                     },
                 ),
             }
+        }
+        if count == EVENTS_MAX as u64 {
+            // More waits in the kernel, in the order it came: behind very many clients that all leave at
+            // once, a new one would wait until the last of them is gone. One look each turn lets it in.
+            self.listeners.iter_mut().for_each(|listener| listener.is_ready = true);
         }
         self.floor.tally.turns.add(1);
         self.floor.tally.events.add(count);
@@ -316,39 +328,52 @@ impl Reactor {
     /// Whether a drain is complete here. Who has the admin listener stays until the others are gone, since
     /// somebody may ask there how they are doing.
     fn is_drained(&self) -> bool {
+        let Some(drain) = self.drain else { return false };
         let may_go = self.is_last || self.listeners.is_empty();
-        self.drain.is_some() && may_go && self.floor.visitors() == 0
+        drain.doors_close_at.is_none() && may_go && self.floor.visitors() == 0
     }
 
-    /// Takes in who waits at the main listeners, closes these, and wakes every connection so that the idle
-    /// ones go.
+    /// Sends no more clients here, and wakes every connection so that the idle ones go. The main listeners
+    /// are closed when who is on the way to them is here.
     fn begin_drain(&mut self, ms_max: u32) {
         if self.drain.is_some() {
             return;
         }
-        // Closing a listener resets whoever waits in its queue: they were accepted by the kernel, so they are
-        // served.
-        self.tell_kernel(Standing::Left);
-        for listener in &mut self.listeners {
-            listener.is_ready = true;
-        }
+        let now = self.floor.clock.now();
+        self.drain = Some(Drain {
+            cut_at: now.after_ms(ms_max),
+            doors_close_at: Some(now.after_ms(ms_max.min(DOORS_OPEN_MS_MAX))),
+            begun_with: self.floor.visitors(),
+        });
+        self.tell_kernel();
+        self.floor.begin_drain();
+        self.close_doors();
+    }
+
+    /// Takes in who waits at the main listeners, and closes these, once nobody is known to come.
+    ///
+    /// Closing a listener resets whoever waits in its queue or is half-way through a handshake: the kernel
+    /// has told them that they are welcome, so they are served. Where the hash sends them, nobody knows who
+    /// is half-way.
+    fn close_doors(&mut self) {
+        let Some(close_at) = self.drain.and_then(|drain| drain.doors_close_at) else { return };
+        self.listeners.iter_mut().for_each(|listener| listener.is_ready = true);
         while self.may_accept() {
             self.accept_some();
         }
-        let (admin, main): (Vec<_>, Vec<_>) =
-            self.listeners.drain(..).partition(|listener| listener.site == SITE_ADMIN);
-        drop(main);
-        self.listeners = admin;
-        let cut_at = self.floor.clock.now().after_ms(ms_max);
-        self.drain = Some(Drain { cut_at, open_at_start: self.floor.visitors() });
-        self.floor.begin_drain();
+        let expected = self.seat.as_ref().map_or(0, Seat::expected);
+        if expected > 0 && !self.floor.clock.now().has_reached(close_at) {
+            return;
+        }
+        self.listeners.retain(|listener| listener.site == SITE_ADMIN);
+        self.drain = self.drain.map(|drain| Drain { doors_close_at: None, ..drain });
     }
 
     fn end_drain(&mut self) -> Farewell {
         let cut = self.floor.cut_all();
-        let open_at_start = self.drain.map_or(cut, |drain| drain.open_at_start);
+        let begun_with = self.drain.map_or(cut, |drain| drain.begun_with);
         self.floor.end_turn();
-        Farewell { drained: open_at_start.saturating_sub(cut), cut }
+        Farewell { drained: begun_with.saturating_sub(cut), cut }
     }
 
     /// Whether there is somebody to accept and room for them.
@@ -407,27 +432,38 @@ impl Reactor {
         if let (Some(seat), true) = (&mut self.seat, listener.is_balanced) {
             seat.note_accepted();
         }
+        if let (Some(drain), SITE_MAIN) = (&mut self.drain, site) {
+            drain.begun_with += 1;
+        }
         self.floor.admit(Socket::new(fd), site);
     }
 
     fn standing(&self) -> Standing {
         match self.accepting {
             _ if self.drain.is_some() => Standing::Left,
+            // Whether the pause is over is known when those are accepted who waited meanwhile.
+            Accepting::Yes if self.may_accept() && self.seat.as_ref().is_some_and(Seat::is_paused) => {
+                Standing::Paused
+            }
             Accepting::Yes => Standing::Open,
             Accepting::PausedUntil(_) | Accepting::Full => Standing::Paused,
         }
     }
 
     /// Where the kernel chooses who gets the next client, it has to know how things stand here.
-    fn tell_kernel(&mut self, standing: Standing) {
+    fn tell_kernel(&mut self) {
+        let standing = self.standing();
         let Some(seat) = &mut self.seat else { return };
         let waits = |listener: &Listener| listener.is_balanced && listener.is_ready;
         let is_quiet = standing == Standing::Open && !self.listeners.iter().any(waits);
         seat.tell(self.floor.open(), standing, is_quiet, self.floor.clock.now());
+        self.floor.tally.coming.set(seat.expected());
     }
 
     fn pause_accepting(&mut self, how: Accepting, why: &str) {
         self.accepting = how;
+        // At once: until the turn ends more would be sent here.
+        self.tell_kernel();
         self.floor.tally.accept_pauses.add(1);
         self.floor.log.event(
             Level::Warn,

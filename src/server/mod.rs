@@ -96,6 +96,7 @@ impl Server {
         let staff = Staff::of(config.fixed.workers.unwrap_or(host.cpus));
         let routes = app.patterns.clone();
         let plan = Plan::new(config, budget, spread, staff, listen, admin, app)?;
+        plan.spread.tell(&plan.log);
         let (bell, alarm) = mpsc::channel();
         let gates = plan.gates()?;
         let shop = plan.workshop(&gates);

@@ -2,13 +2,14 @@
 //!
 //! `--accept auto` takes what there is and says so; `least` starts with what it says or not at all. Where
 //! every listener has one reactor there is nothing to choose, so the kernel is not asked.
-//! How it is done is in [`balance`](crate::reactor::balance).
+//! How it is done is in [`balance`].
 
 use std::fmt;
 use std::fs;
 use std::sync::Arc;
 
 use crate::config::{Accept, Config, Listen};
+use crate::observe::log::{Level, Log};
 use crate::reactor::balance::{self, Balance, Refused};
 
 use super::start_error::{StartError, program};
@@ -81,6 +82,13 @@ impl Spread {
         }
     }
 
+    /// Tells the log what the banner has no room for.
+    pub(super) fn tell(&self, log: &Log) {
+        if let Spread::Hash(Some(obstacle)) = self {
+            log.event(Level::Info, "accept", format_args!("{self}; {}", obstacle.fix()));
+        }
+    }
+
     pub(super) fn balance(&self) -> Option<&Arc<Balance>> {
         match self {
             Spread::Least(balance) => Some(balance),
@@ -110,7 +118,9 @@ impl fmt::Display for Spread {
             Spread::Single => f.write_str("each listener has one reactor"),
             Spread::Least(_) => f.write_str("a new client goes to the one with the fewest"),
             Spread::Hash(None) => f.write_str("a new client goes by the kernel's hash"),
-            Spread::Hash(Some(obstacle)) => write!(f, "a new client goes by the kernel's hash: {obstacle}"),
+            Spread::Hash(Some(obstacle)) => {
+                write!(f, "a new client goes by the kernel's hash (least: {obstacle})")
+            }
         }
     }
 }
@@ -149,8 +159,8 @@ impl Obstacle {
 impl fmt::Display for Obstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Obstacle::NoRight => f.write_str("to the fewest takes CAP_BPF"),
-            Obstacle::Forbidden => f.write_str("to the fewest takes bpf(2), forbidden here"),
+            Obstacle::NoRight => f.write_str("needs CAP_BPF"),
+            Obstacle::Forbidden => f.write_str("bpf(2) is forbidden here, in spite of CAP_BPF"),
             Obstacle::Unknown(Refused { attempt, error }) => {
                 write!(f, "this kernel cannot {attempt} ({error})")
             }
@@ -165,4 +175,62 @@ fn has_right() -> bool {
     let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
     let bits = effective.and_then(|text| u64::from_str_radix(text.trim(), 16).ok()).unwrap_or(0);
     bits & (1 << CAP_BPF | 1 << CAP_SYS_ADMIN) != 0
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    fn obstacle(code: i32) -> Obstacle {
+        Obstacle::of(Refused { attempt: "load a program", error: io::Error::from_raw_os_error(code) })
+    }
+
+    fn asking(accept: Accept, listen: &[Listen]) -> Config {
+        let mut config = Config::default();
+        (config.fixed.accept, config.fixed.listen) = (accept, listen.to_vec());
+        config
+    }
+
+    #[test]
+    fn where_there_is_no_choice_none_is_made() {
+        let tcp = Listen::Tcp(([127, 0, 0, 1], 1).into());
+        for (reactors, listen) in [(1, tcp.clone()), (4, Listen::Unix("a".into()))] {
+            let config = asking(Accept::Least, &[listen]);
+            assert!(matches!(Spread::arrange(&config, reactors), Ok(Spread::Single)));
+            assert_eq!(descriptors(&config, reactors), 0);
+        }
+        let config = asking(Accept::Hash, std::slice::from_ref(&tcp));
+        assert!(matches!(Spread::arrange(&config, 4), Ok(Spread::Hash(None))));
+        assert_eq!(descriptors(&config, 4), 0);
+        let config = asking(Accept::Auto, &[tcp.clone(), Listen::Unix("a".into()), tcp]);
+        assert_eq!(descriptors(&config, 4), 4);
+    }
+
+    #[test]
+    fn each_obstacle_is_named_with_its_fix() {
+        let told = |obstacle| StartError::Accept(obstacle).to_string();
+        let none = told(Obstacle::NoRight);
+        assert!(
+            none.starts_with("--accept least: needs CAP_BPF; grant it: sudo setcap cap_bpf=+ep /"),
+            "{none}"
+        );
+        assert!(none.ends_with(", or write --accept hash"), "{none}");
+        assert!(told(Obstacle::Forbidden).contains("seccomp"), "{}", told(Obstacle::Forbidden));
+        for code in [libc::ENOSYS, libc::EINVAL, libc::E2BIG] {
+            let told = told(obstacle(code));
+            assert!(told.contains("load a program") && told.contains("Linux 5.8"), "{told}");
+        }
+        let spread = Spread::Hash(Some(Obstacle::NoRight));
+        assert_eq!(spread.to_string(), "a new client goes by the kernel's hash (least: needs CAP_BPF)");
+        assert_eq!((spread.name(), spread.why().as_str()), ("hash", "needs CAP_BPF"));
+    }
+
+    #[test]
+    fn a_right_that_is_not_enough_is_told_from_none() {
+        let expected = has_right();
+        assert_eq!(matches!(obstacle(libc::EPERM), Obstacle::Forbidden), expected);
+        assert_eq!(matches!(obstacle(libc::EPERM), Obstacle::NoRight), !expected);
+    }
 }

@@ -1,31 +1,33 @@
 //! Open loop: requests are due by a schedule that does not wait for answers, as users do not.
 //!
-//! Latency counts from when a request was due. One that is due takes the connection that was idle longest, or waits
-//! in a queue for the first that is free: a server that stalls makes all those wait who came meanwhile, and the
-//! figures say so. Every request that was due within the span is counted exactly once: answered, also after the
-//! span's end (up to the timeout), or an error by its kind. What the generator itself did late is told apart.
+//! Latency counts from when a request was due. One that is due takes the connection that was idle longest, or
+//! waits in a queue for the first that is free: a server that stalls makes all those wait who came meanwhile,
+//! and the figures say so. Every request that was due within the span is counted exactly once: answered, also
+//! after the span's end (up to the timeout), or an error by its kind. What the generator itself did late is
+//! told apart.
 
 use std::collections::VecDeque;
 use std::io;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 
 use crate::cli::{Aim, Output, Size};
-use crate::conduct::Duty;
-use crate::faults::Fault;
-use crate::idle::Idle;
-use crate::lot::{Happening, Lot};
+use crate::engine::conduct::Duty;
+use crate::engine::faults::Fault;
+use crate::engine::idle::Idle;
+use crate::engine::lot::{Happening, Lot};
+use crate::engine::progress::Progress;
+use crate::engine::schedule::{Arrivals, Pace, Schedule};
+use crate::engine::tally::Post;
 use crate::modes::closed::{RETRY_NS, connect};
 use crate::modes::sweep::{self, Sweeping};
-use crate::progress::Progress;
 use crate::report::{Load, Report};
 use crate::run::{Ready, explain, share_of};
-use crate::schedule::{Arrivals, Pace, Schedule};
-use crate::tally::Post;
 use crate::units;
 
 /// The flags of `open`.
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("load").required(true).args(["rate", "sweep"]))]
 pub struct Open {
     #[command(flatten)]
     pub aim: Aim,
@@ -45,7 +47,6 @@ pub struct Open {
 pub struct Timing {
     /// Requests per second, over all threads
     #[arg(short = 'R', long, value_parser = units::positive, value_name = "RATE")]
-    #[arg(required_unless_present = "sweep", conflicts_with = "sweep")]
     pub rate: Option<u64>,
     /// How they are spread
     #[arg(long, value_enum, default_value = "constant", value_name = "HOW")]
@@ -68,7 +69,7 @@ impl Open {
     /// # Errors
     /// Why it could not, for people.
     pub fn run(&self, progress: &mut Progress) -> Result<Report, String> {
-        let Some(rate) = self.timing.rate.filter(|_| !self.sweeping.sweep) else {
+        let Some(rate) = self.timing.rate else {
             return sweep::run(self, progress);
         };
         let mut ready = self.aim.ready("open", false)?;
@@ -93,62 +94,82 @@ impl Ready {
         open: &Open,
         progress: &mut Progress,
     ) -> Result<Load, String> {
-        let (size, timing) = (&open.size, &open.timing);
+        let size = &open.size;
         let mut plan = self.plan(name, &open.aim, size);
         plan.rate_wanted = Some(rate);
-        let pace = Pace { rate, arrivals: timing.arrivals, seed: timing.seed, threads: size.threads as u32 };
+        let pace = open.timing.pace_of(rate, size.threads);
         let timeout_ns = open.aim.timeout.as_nanos() as u64;
         let load = plan.run(progress, |duty| {
             let connections = share_of(size.connections, size.threads, duty.number);
             drive(duty, Manner { connections, pace, timeout_ns })
         });
         let mut load = explain(load)?;
-        if timing.arrivals == Arrivals::Poisson {
-            // What chance drew is what was asked for; it may be some percent off the mean.
+        open.timing.want(&mut load);
+        Ok(load)
+    }
+}
+
+impl Timing {
+    /// What schedules are drawn from, if there is a rate.
+    pub fn pace(&self, threads: u64) -> Option<Pace> {
+        self.rate.map(|rate| self.pace_of(rate as f64, threads))
+    }
+
+    fn pace_of(&self, rate: f64, threads: u64) -> Pace {
+        Pace { rate, arrivals: self.arrivals, seed: self.seed, threads: threads as u32 }
+    }
+
+    /// What chance drew is what was asked for; it may be some percent off the mean.
+    pub fn want(&self, load: &mut Load) {
+        if load.rate_wanted.is_some() && self.arrivals == Arrivals::Poisson {
             load.rate_wanted = Some(load.requests as f64 / load.seconds);
         }
-        Ok(load)
     }
 }
 
 /// Why a load must not be used, if it must not.
 pub fn shortfall(load: &Load) -> Option<String> {
     let wanted = load.rate_wanted.filter(|_| load.achieved() < ACHIEVED_MIN)?;
-    let culprit = if load.busiest_thread > BUSY {
+    let culprit = if is_busy(load) {
         "the generator had no time left: give it more threads (-t), or CPUs of its own"
     } else {
         "the server, or the connections to it (-c), did not keep up"
     };
     Some(format!(
-        "{:.0} of {wanted:.0} requests/s came about, {:.1} %: under {:.0} % the latencies are those of another \
-         load; {culprit}",
+        "{:.0} of {wanted:.0} requests/s came about, {:.1} %: under {:.0} % the latencies are those of \
+         another load; {culprit}",
         load.rate,
         load.achieved() * 100.0,
         ACHIEVED_MIN * 100.0,
     ))
 }
 
+/// Whether the generator sent what was due so late that a reader must know.
+pub fn is_late(load: &Load) -> bool {
+    load.lag.quantile(0.99) > LAG_NS_MAX
+}
+
+/// Whether a thread of the generator had no time to spare.
+pub fn is_busy(load: &Load) -> bool {
+    load.busiest_thread > BUSY
+}
+
 /// What of the figures is the generator's own doing.
 pub fn own_limits(load: &Load) -> Vec<String> {
-    let mut remarks = Vec::new();
-    let lag_ns = load.lag.quantile(0.99);
-    if lag_ns > LAG_NS_MAX {
-        remarks.push(format!(
-            "{}: the generator itself sent 1 % of the requests more than {:.1} ms late, with a connection free; \
-             that is part of their latency",
-            load.name,
-            lag_ns as f64 / 1e6,
-        ));
-    }
-    if load.busiest_thread > BUSY {
+    let late = is_late(load).then(|| {
+        let lag_ms = load.lag.quantile(0.99) as f64 / 1e6;
+        format!(
+            "the generator itself sent 1 % of the requests more than {lag_ms:.1} ms late, with a connection \
+             free; that is part of their latency",
+        )
+    });
+    let busy = is_busy(load).then(|| {
         let percent = load.busiest_thread * 100.0;
-        remarks.push(format!(
-            "{}: a thread of the generator took {percent:.0} % of a CPU, so the latencies may be its own; \
-             raise -t",
-            load.name,
-        ));
-    }
-    remarks
+        format!(
+            "a thread of the generator took {percent:.0} % of a CPU: some latency may be its own; raise -t"
+        )
+    });
+    late.into_iter().chain(busy).collect()
 }
 
 /// What each thread keeps up.
@@ -269,7 +290,7 @@ impl Crowd {
                 continue;
             }
             self.under_way += 1;
-            // Only what lies behind both the due time and the end of the last answer is the generator's doing.
+            // What lies behind both the due time and the end of the last answer is the generator's doing.
             self.post.lagged(intended_ns, now_ns.saturating_sub(intended_ns.max(free_ns)));
             self.lot.flush(&mut self.told);
             now_ns = self.lot.now_ns();
@@ -400,14 +421,15 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::engine::conduct::Plan;
     use crate::modes::closed;
-    use crate::stub::{Move, Stub};
+    use crate::testing::stub::{Move, Stub};
 
     const STALL: Duration = Duration::from_millis(300);
 
     fn run(stub: &Stub, connections: u64, rate: f64, timeout_ms: u64, measured_ms: u64) -> Load {
         let timeout = Duration::from_millis(timeout_ms);
-        let mut plan = stub.plan(false, timeout, Duration::from_millis(measured_ms));
+        let mut plan = Plan::on(stub, false, timeout, Duration::from_millis(measured_ms));
         plan.rate_wanted = Some(rate);
         plan.threads = 2;
         let pace = Pace { rate, arrivals: Arrivals::Constant, seed: 1, threads: 2 };
@@ -437,7 +459,7 @@ mod tests {
     #[test]
     fn a_closed_loop_hardly_notices_the_same_stall() {
         let stub = Stub::new(|number| if number == 400 { Move::Stall(STALL) } else { Move::Answer });
-        let plan = stub.plan(false, Duration::from_secs(10), Duration::from_secs(1));
+        let plan = Plan::on(&stub, false, Duration::from_secs(10), Duration::from_secs(1));
         let manner = closed::Manner { connections: 4, depth: 1, rate_max: None };
         let load = plan.run(&mut Progress::new(true), |duty| closed::drive(duty, manner)).unwrap();
         assert!(load.latency.max() >= 290_000_000);
@@ -491,7 +513,7 @@ mod tests {
     #[test]
     fn a_server_that_is_gone_is_told_by_kind() {
         let stub = Stub::new(|_| Move::Answer);
-        let mut plan = stub.plan(false, Duration::from_millis(200), Duration::from_millis(500));
+        let mut plan = Plan::on(&stub, false, Duration::from_millis(200), Duration::from_millis(500));
         plan.rate_wanted = Some(200.0);
         // Nobody listens there any more.
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

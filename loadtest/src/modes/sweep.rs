@@ -1,13 +1,13 @@
 //! Latency over load: the peak of a closed loop first, then an open loop at rising shares of it.
 //!
-//! Each step stands for itself: one that does not bring about its rate is marked, and the run goes on, since where
-//! the server ceases to keep up is what is looked for.
+//! Each step stands for itself: one that does not bring about its rate is marked, and the run goes on, since
+//! where the server ceases to keep up is what is looked for.
 
 use clap::Args;
 
+use crate::engine::progress::Progress;
 use crate::modes::closed;
-use crate::modes::open::{Open, own_limits, shortfall};
-use crate::progress::Progress;
+use crate::modes::open::{Open, is_busy, is_late, shortfall};
 use crate::report::{Known, Load, Report, Unit};
 use crate::run::{Ready, explain, share_of};
 
@@ -47,10 +47,9 @@ pub fn run(open: &Open, progress: &mut Progress) -> Result<Report, String> {
     for percent in &open.sweeping.steps {
         let rate = (peak.rate * f64::from(*percent) / 100.0).max(1.0);
         let load = ready.open_load(&format!("{percent} %"), rate, open, progress)?;
-        ready.report.remarks.extend(shortfall(&load).map(|reason| format!("{}: {reason}", load.name)));
-        ready.report.remarks.extend(own_limits(&load));
         ready.report.loads.push(load);
     }
+    ready.report.remarks.extend(at_steps(&ready.report.loads));
     match knee(&ready.report.loads) {
         Some(place) => {
             let rate = ready.report.loads[place].rate;
@@ -81,8 +80,22 @@ fn at_peak(peak: &Load) -> Option<String> {
     (!kinds.is_empty()).then(|| format!("while the peak was measured: {}", kinds.join(", ")))
 }
 
-/// Where the highest load is that came about, without errors, and with a p99 not far above the least. Steps below
-/// it may have been worse: one hiccup of the machine halfway up is no knee.
+/// What a reader should know of single steps, a line a kind.
+fn at_steps(loads: &[Load]) -> Vec<String> {
+    let told = |what: &str, is_so: &dyn Fn(&Load) -> bool| {
+        let names: Vec<&str> = loads.iter().filter(|load| is_so(load)).map(|load| &load.name[..]).collect();
+        (!names.is_empty()).then(|| format!("{}: {what}", names.join(", ")))
+    };
+    let short = told("under 99 % of the rate came about; the latencies are those of another load", &|load| {
+        shortfall(load).is_some()
+    });
+    let late = told("the generator itself sent 1 % of the requests more than 1 ms late (lag)", &is_late);
+    let busy = told("a thread of the generator had no time left; raise -t", &is_busy);
+    [short, late, busy].into_iter().flatten().collect()
+}
+
+/// Where the highest load is that came about, without errors, and with a p99 not far above the least. Steps
+/// below it may have been worse: one hiccup of the machine halfway up is no knee.
 fn knee(loads: &[Load]) -> Option<usize> {
     let is_sound = |load: &&Load| shortfall(load).is_none() && load.errors_total() == 0;
     let p99_ns = |load: &Load| load.latency.quantile(0.99);
@@ -98,8 +111,8 @@ mod tests {
 
     use super::*;
     use crate::cli::Cli;
-    use crate::latency::Latency;
-    use crate::stub::{Move, Stub};
+    use crate::engine::latency::Latency;
+    use crate::testing::stub::{Move, Stub};
 
     fn load(percent: u32, achieved: f64, p99_ns: u64) -> Load {
         let mut latency = Latency::default();
@@ -133,7 +146,11 @@ mod tests {
         let names: Vec<&str> = report.loads.iter().map(|load| load.name.as_str()).collect();
         assert_eq!((report.mode, &names[..]), ("sweep", &["5 %", "10 %", "200 %"][..]));
         // Nobody answers twice as much as it can.
-        assert!(report.remarks.iter().any(|remark| remark.starts_with("200 %: ")), "{:?}", report.remarks);
+        assert!(
+            report.remarks.iter().any(|remark| remark.contains("200 %: under 99 %")),
+            "{:?}",
+            report.remarks
+        );
         // A busy machine may have had no step that came about, and then no knee.
         let fact = |name| report.facts.iter().find(|fact| fact.name == name).map(|fact| fact.value);
         assert_eq!(fact("knee").is_some(), report.invalid.is_empty());

@@ -39,8 +39,9 @@ pub(super) struct Drift {
 }
 
 impl Drift {
-    pub(super) fn new(now: Tick) -> Drift {
-        Drift { lost: 0, least: i64::MAX, hits: 0, looks: 0, began: now, again_at: now }
+    pub(super) fn new() -> Drift {
+        let never = Tick::default();
+        Drift { lost: 0, least: 0, hits: 0, looks: 0, began: never, again_at: never }
     }
 
     /// So many are to come; how many of them are lost? Less than none if more came than were counted: those
@@ -57,12 +58,20 @@ impl Drift {
         self.lost
     }
 
+    /// Of those to come, as last looked at.
+    pub(super) fn lost(&self) -> i64 {
+        self.lost
+    }
+
     /// When to look again even if nothing happens.
     pub(super) fn again_at(&self) -> Tick {
         self.again_at
     }
 
     fn note(&mut self, coming: i64, now: Tick) {
+        if self.looks == 0 {
+            (self.began, self.least) = (now, coming);
+        }
         self.looks += 1;
         if coming < self.least {
             (self.least, self.hits) = (coming, 0);
@@ -97,29 +106,37 @@ mod tests {
 
     #[test]
     fn what_stays_away_is_lost_after_a_while() {
-        let mut drift = Drift::new(Tick(0));
+        let mut drift = Drift::new();
         assert_eq!(watched(&mut drift, 0, 1_900, |_| 5), 0);
         assert_eq!(watched(&mut drift, 1_900, 200, |_| 5), 5);
     }
 
     #[test]
+    fn the_first_look_decides_nothing() {
+        let mut drift = Drift::new();
+        assert_eq!(drift.look(5, true, Tick(123_456)), 0);
+        assert_eq!(drift.look(5, true, Tick(123_556)), 0);
+        assert_eq!(drift.look(5, true, Tick(123_656)), 5);
+    }
+
+    #[test]
     fn handshakes_under_way_are_not_lost() {
-        let mut drift = Drift::new(Tick(0));
+        let mut drift = Drift::new();
         assert_eq!(watched(&mut drift, 0, 20_000, |ms| i64::from(ms % 3)), 0);
-        let mut drift = Drift::new(Tick(0));
+        let mut drift = Drift::new();
         assert_eq!(watched(&mut drift, 0, 20_000, |ms| 7 + i64::from(ms % 3)), 7);
     }
 
     #[test]
     fn in_a_crowd_only_much_is_known_to_be_lost() {
-        let mut drift = Drift::new(Tick(0));
+        let mut drift = Drift::new();
         assert_eq!(watched(&mut drift, 0, 20_000, |ms| 20 + i64::from(ms % 50)), 0);
         assert_eq!(watched(&mut drift, 20_000, 20_000, |ms| 1_020 + i64::from(ms % 50)), 956);
     }
 
     #[test]
     fn who_was_written_off_and_comes_counts_again() {
-        let mut drift = Drift::new(Tick(0));
+        let mut drift = Drift::new();
         assert_eq!(watched(&mut drift, 0, 3_000, |_| 5), 5);
         assert_eq!(drift.look(4, false, Tick(301)), 4);
         assert_eq!(drift.look(9, true, Tick(302)), 4);
@@ -127,7 +144,7 @@ mod tests {
 
     #[test]
     fn who_came_by_the_hash_is_not_owed() {
-        let mut drift = Drift::new(Tick(0));
+        let mut drift = Drift::new();
         assert_eq!(drift.look(-3, true, Tick(1)), -3);
         assert_eq!(drift.look(-2, true, Tick(2)), -3, "the next one may be under way");
         assert_eq!(watched(&mut drift, 30, 5_000, |_| -2), -2);
@@ -135,7 +152,7 @@ mod tests {
 
     #[test]
     fn nobody_is_lost_while_others_wait_to_be_accepted() {
-        let mut drift = Drift::new(Tick(0));
+        let mut drift = Drift::new();
         for tick in 0..1_000 {
             assert_eq!(drift.look(50, false, Tick(tick)), 0);
         }
@@ -143,7 +160,7 @@ mod tests {
 
     #[test]
     fn who_sleeps_wakes_soon_to_decide_and_seldom_to_look() {
-        let mut drift = Drift::new(Tick(0));
+        let mut drift = Drift::new();
         assert_eq!(drift.look(0, true, Tick(0)), 0);
         assert_eq!(drift.again_at(), Tick(1_000));
         assert_eq!(drift.look(3, true, Tick(1_000)), 0);

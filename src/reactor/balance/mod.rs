@@ -1,14 +1,13 @@
 //! Each new TCP connection goes to the reactor that has the fewest: chosen in the kernel, by counts that
 //! reactors keep.
 //!
-//! The kernel's own way is a hash of the addresses, which puts 12 of 16 connections on one of two reactors as
-//! often as not. With a [`Balance`] it runs a [program] of ours instead for each packet that opens a
-//! connection; the counts are in a [page] that kernel and reactors share, so keeping them costs no
+//! The kernel's own way is a hash of the addresses, which may well put 12 of 16 connections on one of two
+//! reactors. With a [`Balance`] it runs a `program` of ours instead for each packet that opens a
+//! connection; the counts are in a `page` that kernel and reactors share, so keeping them costs no
 //! system call. A reactor's side of it is its [`Seat`].
 //!
 //! Promises: who is stuck, full, out of descriptors or leaving is passed over; when the program cannot
-//! decide, the hash does, so nobody is refused who would not be without it; counts that went wrong
-//! [heal](drift).
+//! decide, the hash does, so nobody is refused unless all are leaving; counts that went wrong heal (`drift`).
 //! Not here: whether it is wanted, and what to tell if it cannot be had, see `server::spread`.
 
 mod assembler;
@@ -24,8 +23,8 @@ use std::sync::atomic::Ordering;
 
 use self::drift::Drift;
 use self::kernel::Page;
+use self::page::Slot;
 pub(super) use self::page::Standing;
-use self::page::{ASLEEP, Slot};
 use self::program::Choice;
 use crate::base::clock::Tick;
 
@@ -67,17 +66,16 @@ impl Balance {
             kernel::load(&program::choose(choice)).map_err(refused("load a program"))
         };
         let programs = (0..addresses).map(program).collect::<Result<_, _>>()?;
-        let balance = Balance { page, listeners, programs, reactors };
-        // Nobody listens yet.
-        (0..reactors).for_each(|number| balance.page.slot(number).set_gone(0, Standing::Paused));
-        Ok(balance)
+        // Whoever is chosen before it listens is not found, and the hash decides.
+        (0..reactors).for_each(|number| page.slot(number).sleep());
+        Ok(Balance { page, listeners, programs, reactors })
     }
 }
 
 /// One reactor's side of it: what it has taken in, and what it tells the kernel.
 ///
 /// Invariant: the kernel takes its load for `open`, as last told, and those under way to it, except for what
-/// is [lost](drift).
+/// is lost, see `drift`.
 #[derive(Debug)]
 pub struct Seat {
     balance: Arc<Balance>,
@@ -92,21 +90,20 @@ impl Seat {
     /// That reactor's.
     #[must_use]
     pub fn new(balance: &Arc<Balance>, number: u32) -> Seat {
-        Seat {
-            balance: Arc::clone(balance),
-            number,
-            accepted: 0,
-            drift: Drift::new(Tick::default()),
-            told: None,
-        }
+        Seat { balance: Arc::clone(balance), number, accepted: 0, drift: Drift::new(), told: None }
     }
 
     /// From here on the kernel may send clients of that address to this listener, which listens already.
     pub(super) fn enter(&self, listener: RawFd, address: u32) -> io::Result<()> {
         let place = address * self.balance.reactors + self.number;
-        kernel::enter_listener(&self.balance.listeners, place, listener)?;
-        // Each reactor does it for all of the address, since none knows who is the first.
-        kernel::attach(&self.balance.programs[address as usize], listener)
+        // Each reactor attaches the program for all of the address, since none knows who is the first.
+        let entered = kernel::enter_listener(&self.balance.listeners, place, listener)
+            .and_then(|()| kernel::attach(&self.balance.programs[address as usize], listener));
+        entered.map_err(|error| {
+            let text =
+                format!("the kernel does not choose among its reactors ({error}); write --accept hash");
+            io::Error::new(error.kind(), text)
+        })
     }
 
     /// One was accepted that came by a listener that was entered.
@@ -132,12 +129,22 @@ impl Seat {
 
     /// It is going to wait for events, for however long.
     pub(super) fn sleep(&self) {
-        self.slot().busy_since_ns.store(ASLEEP, Ordering::Relaxed);
+        self.slot().sleep();
     }
 
     /// A turn begins.
     pub(super) fn rise(&self, now_ns: u64) {
-        self.slot().busy_since_ns.store(now_ns as i64, Ordering::Relaxed);
+        self.slot().rise(now_ns);
+    }
+
+    /// How many were sent who are not here yet and not lost, as far as is known.
+    pub(super) fn expected(&self) -> u64 {
+        u64::try_from(self.coming() - self.drift.lost()).unwrap_or(0)
+    }
+
+    /// Whether the kernel was told of a pause.
+    pub(super) fn is_paused(&self) -> bool {
+        matches!(self.told, Some((_, Standing::Paused)))
     }
 
     /// Those that were sent and not accepted yet; less than none after the hash has sent some.

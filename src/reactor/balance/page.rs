@@ -59,6 +59,16 @@ impl Standing {
 }
 
 impl Slot {
+    /// Nothing is done here until something happens.
+    pub(super) fn sleep(&self) {
+        self.busy_since_ns.store(ASLEEP, Ordering::Relaxed);
+    }
+
+    /// A turn begins.
+    pub(super) fn rise(&self, now_ns: u64) {
+        self.busy_since_ns.store(now_ns as i64, Ordering::Relaxed);
+    }
+
     /// Says that this is to be taken off what was sent.
     pub(super) fn set_gone(&self, gone: i64, standing: Standing) {
         self.gone.store((gone as u64).wrapping_sub(standing.weight()), Ordering::Relaxed);

@@ -23,6 +23,8 @@ pub(super) use busy::Busy;
 pub(super) use serve::tell_of_panic_in;
 
 use crate::base::clock::Tick;
+use crate::base::slots::Slots;
+use crate::base::wheel::{Link, Links};
 use crate::config::Limits;
 use crate::proto::{Violation, Wait};
 #[cfg(test)]
@@ -41,6 +43,8 @@ pub(super) struct Client<S: Stream = Socket> {
     pub deadline: Tick,
     /// When the wheel will look at it, if it is armed.
     pub armed_for: Tick,
+    /// Where it stands in the wheel.
+    link: Link,
     /// Requests answered, which is the number of the exchange to come.
     number: u32,
     wait: Wait,
@@ -51,7 +55,7 @@ pub(super) struct Client<S: Stream = Socket> {
     busy: Option<Box<Busy>>,
 }
 
-// 15 000 or a million of these lie idle: one cache line with its generation and its links in the wheel.
+// 15 000 or a million of these lie idle: less than a cache line with its generation.
 const _: () = assert!(size_of::<Client>() <= 40);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,12 +77,19 @@ enum Rest {
     Yields,
 }
 
+impl<S: Stream> Links for Slots<Client<S>> {
+    fn link_mut(&mut self, slot: u32) -> Option<&mut Link> {
+        self.tenant_at(slot).map(|client| &mut client.link)
+    }
+}
+
 impl<S: Stream> Client<S> {
     pub(super) fn new(stream: S, site: u8, now: Tick, limits: &Limits) -> Client<S> {
         Client {
             stream,
             deadline: now.after_ms(limits.head_ms_max),
             armed_for: now,
+            link: Link::FREE,
             number: 0,
             wait: Wait::Head,
             life: Life::Open,
@@ -106,10 +117,27 @@ impl<S: Stream> Client<S> {
         self.wait == Wait::Drain && !self.readiness.is_writable()
     }
 
+    /// Whether the poll will tell what it waits for.
+    pub(super) fn is_watched(&self) -> bool {
+        let readiness = self.readiness;
+        readiness.is_registered() && (readiness.is_registered_for_writing() || !self.is_blocked())
+    }
+
+    /// Whether the wheel will look at it, by its deadline.
+    pub(super) fn is_looked_at(&self) -> bool {
+        self.readiness.is_armed() && self.deadline.has_reached(self.armed_for)
+    }
+
     /// Whether it holds a workplace that it does not need.
     #[cfg(test)]
     pub(super) fn hoards(&self) -> bool {
         self.life == Life::Open && self.busy.as_deref().is_some_and(Busy::is_idle)
+    }
+
+    /// Whether it has an entry in the wheel.
+    #[cfg(test)]
+    pub(super) fn is_in_wheel(&self) -> bool {
+        self.link.is_armed()
     }
 
     /// Whether it holds a workplace.

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 
-use crate::faults::Fault;
-use crate::lot::{Happening, Lot};
-use crate::schedule::Schedule;
-use crate::tally::{Beat, Post};
+use crate::engine::faults::Fault;
+use crate::engine::lot::{Happening, Lot};
+use crate::engine::schedule::Schedule;
+use crate::engine::tally::{Beat, Post};
 
 /// What a keeper is told.
 pub enum Order {
@@ -22,6 +22,9 @@ pub enum Order {
     /// Close all of them, now.
     Close,
 }
+
+/// Connections closed between two words about it.
+const CLOSED_AT_ONCE: usize = 256;
 
 /// What all keepers have done so far, for whoever waits for it.
 #[derive(Debug, Default)]
@@ -104,12 +107,12 @@ impl Keeper {
                 }
             }
             Order::Close => {
-                let keys = self.lot.keys();
-                let closed = keys.len() as u64;
-                keys.into_iter().for_each(|key| self.lot.end(key));
-                self.lot.forget_ended();
-                // Told afterwards: whoever waits for it may rely on their being closed.
-                self.board.held.fetch_sub(closed, Ordering::Relaxed);
+                for some in self.lot.keys().chunks(CLOSED_AT_ONCE) {
+                    some.iter().for_each(|key| self.lot.end(*key));
+                    self.lot.forget_ended();
+                    // Told afterwards: whoever waits for it may rely on their being closed.
+                    self.board.held.fetch_sub(some.len() as u64, Ordering::Relaxed);
+                }
                 Task::Rest
             }
         }

@@ -1,5 +1,5 @@
-//! Holds many connections: each proves itself by one answer, and is then left alone, while the server's memory, its
-//! idle CPU time and the latency of a probe are measured step by step.
+//! Holds many connections: each proves itself by one answer, and is then left alone, while the server's
+//! memory, its idle CPU time and the latency of a probe are measured step by step.
 //!
 //! Kernel memory is that of the whole machine: on loopback both ends of every connection.
 
@@ -12,12 +12,13 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::cli::{Aim, Output};
+use crate::engine::progress::Progress;
+use crate::engine::table;
 use crate::modes::hold::crew::{Crew, Means};
 use crate::modes::hold::stages::Stages;
-use crate::progress::Progress;
 use crate::report::{Known, Report, Unit};
 use crate::run::SPARE_DESCRIPTORS;
-use crate::{table, units};
+use crate::units;
 
 /// What its report tells besides loads and steps.
 pub const FACTS: [Known; 12] = [
@@ -149,5 +150,78 @@ impl Hold {
             Some(threads) => Ok(threads),
             None => Ok(enough),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::{Cli, Mode};
+    use crate::testing::stub::{Move, Stub};
+
+    /// Runs `hold` against a stub whose first two answers teach what a right one is.
+    fn held(stub: &Stub, flags: &str) -> Result<Report, String> {
+        let address = stub.address.to_string();
+        let common =
+            "hold -q --idle 50ms --probe-rate 200 --probe-connections 4 --probe-time 200ms --timeout 5s";
+        let words = ["myriapod-load"].into_iter().chain(common.split(' ')).chain(flags.split(' '));
+        let cli = Cli::parse_from(words.chain([address.as_str()]));
+        let Mode::Hold(hold) = cli.mode else { panic!("not hold") };
+        hold.run(&mut Progress::new(true))
+    }
+
+    fn fact(report: &Report, name: &str) -> f64 {
+        report.facts.iter().find(|fact| fact.name == name).unwrap_or_else(|| panic!("no {name}")).value
+    }
+
+    #[test]
+    fn every_connection_proves_itself_is_swept_and_closed() {
+        let stub = Stub::new(|_| Move::Answer);
+        let report = held(&stub, "-c 120 -t 3 --steps 0,40,50%").unwrap();
+        let steps: Vec<_> = report.steps.iter().map(|step| step.connections).collect();
+        assert_eq!(steps, [0, 40, 60, 120]);
+        assert_eq!((fact(&report, "connections"), fact(&report, "connection_errors")), (120.0, 0.0));
+        assert_eq!(fact(&report, "sweep_answers"), 120.0);
+        let sweep = report.loads.iter().find(|load| load.name == "sweep").unwrap();
+        assert_eq!((sweep.requests, sweep.answers, sweep.errors_total()), (120, 120, 0));
+        assert!(report.steps.iter().all(|step| step.probe.is_some()));
+        assert!(report.invalid.is_empty());
+    }
+
+    #[test]
+    fn an_active_share_asks_by_its_schedule() {
+        let stub = Stub::new(|_| Move::Answer);
+        let flags = "-c 40 -t 2 --steps 0 --active 25% --rate 200 --active-time 500ms --no-sweep";
+        let report = held(&stub, flags).unwrap();
+        let active = report.loads.iter().find(|load| load.name == "10 active of 40").unwrap();
+        assert_eq!((active.requests, active.answers, active.errors_total()), (100, 100, 0));
+    }
+
+    #[test]
+    fn connections_that_are_not_answered_rightly_are_not_held() {
+        // Of the first 22 requests two teach, ten of the others fail; each fails its connection.
+        let stub =
+            Stub::new(
+                |number| if (2..22).contains(&number) && number % 2 == 0 { Move::Fail } else { Move::Answer },
+            );
+        let report = held(&stub, "-c 50 -t 1 --steps 50 --probe-rate 0 --no-sweep").unwrap();
+        assert_eq!((fact(&report, "connections"), fact(&report, "connection_errors")), (40.0, 10.0));
+        assert!(
+            report.remarks.iter().any(|remark| remark == "10 connections: status"),
+            "{:?}",
+            report.remarks
+        );
+    }
+
+    #[test]
+    fn connections_that_the_server_ends_are_counted_as_lost() {
+        // Everybody is answered once; who asks again, in the sweep, meets a close.
+        let stub = Stub::new(|number| if number < 22 { Move::Answer } else { Move::Close });
+        let report = held(&stub, "-c 20 -t 2 --steps 20 --probe-rate 0").unwrap();
+        let sweep = report.loads.iter().find(|load| load.name == "sweep").unwrap();
+        // An end may look like a close or a reset, by what the stub had read.
+        assert_eq!((sweep.answers, sweep.errors_total()), (0, 20), "{:?}", sweep.errors);
     }
 }

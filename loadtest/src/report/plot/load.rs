@@ -7,13 +7,15 @@ use super::scale::Scale;
 use super::{Picture, Plot};
 use crate::report::{Load, Report, Unit, units};
 
-/// Loads with a schedule, by the rate that was asked for; none unless there are two different ones.
+/// Loads with a schedule, by the rate that was asked for; none unless there are two different
+/// ones that can be compared.
 fn scheduled(report: &Report) -> Option<Vec<(f64, &Load)>> {
     let mut loads =
         report.loads.iter().filter_map(|load| Some((load.rate_wanted?, load))).collect::<Vec<_>>();
     loads.sort_by(|(one, _), (other, _)| one.total_cmp(other));
     let (first, last) = (loads.first()?.0, loads.last()?.0);
-    (first < last).then_some(loads)
+    // A hold has loads too, but beside different crowds: one line through them would say nothing.
+    (first < last && report.steps.is_empty()).then_some(loads)
 }
 
 pub fn throughput(report: &Report) -> Option<Plot> {

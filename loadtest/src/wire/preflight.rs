@@ -1,15 +1,16 @@
 //! Two questions before a run: is anybody there, and what does a right answer look like?
 //!
-//! Two answers with the same body make it a known body, which every answer of the run must have; two of the same
-//! length make it a known length. So every answer is checked as far as it can be, without being told how.
+//! Two answers with the same body make it a known body, which every answer of the run must have; two of the
+//! same length make it a known length. So every answer is checked as far as it can be, without being told
+//! how.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use crate::answer::{Expected, Memory, Read, Reader};
-use crate::faults::Fault;
-use crate::target::Target;
+use crate::engine::faults::Fault;
+use crate::wire::answer::{Expected, Memory, Read, Reader};
+use crate::wire::target::Target;
 
 /// Bodies longer than this are checked by their length only: comparing them would be the load's own work.
 const KNOWN_BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -144,7 +145,7 @@ fn is_chunked(head: &[u8]) -> bool {
 
 fn without_chunks(body: &[u8]) -> Vec<u8> {
     let mut data = Vec::new();
-    let _ = crate::chunks::Chunks::default().take(body, |piece| data.extend_from_slice(piece));
+    let _ = crate::wire::chunks::Chunks::default().take(body, |piece| data.extend_from_slice(piece));
     data
 }
 
@@ -164,7 +165,7 @@ mod tests {
     use std::net::TcpListener;
 
     use super::*;
-    use crate::target::Question;
+    use crate::wire::target::Question;
 
     /// A server that answers one question a connection, with the given texts in turn.
     fn learned(answers: Vec<&'static str>, told: Expected, check: Check) -> Result<Expected, String> {

@@ -2,15 +2,16 @@
 //!
 //! Most answers of a run are alike but for their date: a head that equals the last one outside its `Date` is
 //! recognised by comparing bytes, without parsing. All others go through httparse and the framing rules of
-//! RFC 9112 section 6.3. A wrong status, length or body does not end the connection, as long as the framing is
-//! sound.
+//! RFC 9112 section 6.3. A wrong status, length or body does not end the connection, as long as the framing
+//! is sound.
 
-use crate::chunks::Chunks;
-use crate::faults::Fault;
+use crate::engine::faults::Fault;
+use crate::wire::chunks::Chunks;
 
 /// Heads longer than this are malformed.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 const FIELDS_MAX: usize = 128;
+const END: &[u8] = b"\r\n\r\n";
 
 /// What every right answer has in common; `None` is not checked.
 #[derive(Clone, Debug, Default)]
@@ -59,6 +60,7 @@ enum State {
     #[default]
     Head,
     Body {
+        status: u16,
         check: Check,
         closes: bool,
         left: Left,
@@ -86,6 +88,9 @@ pub struct Answer {
     pub fault: Option<Fault>,
     /// The server will close behind it.
     pub closes: bool,
+    pub status: u16,
+    /// Bytes of its body, without what frames them.
+    pub length: u64,
 }
 
 /// What a piece of input led to.
@@ -129,8 +134,8 @@ impl Reader {
     /// The connection has ended: an answer that goes until the close is complete.
     pub fn end(&mut self, expected: &Expected) -> Option<Answer> {
         match std::mem::take(&mut self.state) {
-            State::Body { check, left: Left::UntilClose, .. } => {
-                Some(Answer { fault: check.verdict(expected), closes: true })
+            State::Body { status, check, left: Left::UntilClose, .. } => {
+                Some(check.answer(status, true, expected))
             }
             _ => None,
         }
@@ -142,24 +147,20 @@ impl Reader {
             if let Some(found) = memory.recognise(input) {
                 return Ok(Some(found));
             }
-            if let Some(end) = head_end(input) {
+            if let Some(end) = head_end(input, 0)? {
                 return Ok(Some((memory.learn(&input[..end])?, end)));
             }
         }
         let before = self.held.len();
         self.held.extend_from_slice(input);
-        match head_end(&self.held) {
-            Some(end) => {
-                let meaning = memory.learn(&std::mem::take(&mut self.held)[..end])?;
-                Ok(Some((meaning, end - before)))
-            }
-            None if self.held.len() > HEAD_BYTES_MAX => Err(Fault::Malformed),
-            None => Ok(None),
-        }
+        // What was searched before is not searched again, but for an end that was cut.
+        let Some(end) = head_end(&self.held, before.saturating_sub(END.len() - 1))? else { return Ok(None) };
+        let meaning = memory.learn(&std::mem::take(&mut self.held)[..end])?;
+        Ok(Some((meaning, end - before)))
     }
 
     fn body(&mut self, input: &[u8], before: usize, expected: &Expected) -> Result<Read, Fault> {
-        let State::Body { check, closes, left } = &mut self.state else { return Ok(Read::More) };
+        let State::Body { status, check, closes, left } = &mut self.state else { return Ok(Read::More) };
         let used = match left {
             Left::Bytes(left) => {
                 let here = input.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
@@ -174,7 +175,7 @@ impl Reader {
             }
         };
         let Some(used) = used else { return Ok(Read::More) };
-        let answer = Answer { fault: check.verdict(expected), closes: *closes };
+        let answer = check.answer(*status, *closes, expected);
         self.state = State::Head;
         Ok(Read::Done(before + used, answer))
     }
@@ -196,7 +197,7 @@ fn begin(meaning: Meaning, is_head_request: bool, expected: &Expected) -> State 
             Framing::UntilClose => Left::UntilClose,
         }
     };
-    State::Body { check, closes: meaning.closes, left }
+    State::Body { status: meaning.status, check, closes: meaning.closes, left }
 }
 
 impl Check {
@@ -210,25 +211,37 @@ impl Check {
         self.seen += data.len() as u64;
     }
 
+    fn answer(&self, status: u16, closes: bool, expected: &Expected) -> Answer {
+        Answer { fault: self.verdict(expected), closes, status, length: self.seen }
+    }
+
     /// A wrong length is told as such, even where a wrong body gave it away first.
     fn verdict(&self, expected: &Expected) -> Option<Fault> {
+        let length = expected.length.or(expected.body.as_ref().map(|body| body.len() as u64));
         match self.fault {
             Some(Fault::Status) => self.fault,
-            _ if expected.length.is_some_and(|length| length != self.seen) => Some(Fault::Length),
+            _ if length.is_some_and(|length| length != self.seen) => Some(Fault::Length),
             _ => self.fault,
         }
     }
 }
 
 impl Memory {
-    fn recognise(&self, input: &[u8]) -> Option<(Meaning, usize)> {
+    fn recognise(&mut self, input: &[u8]) -> Option<(Meaning, usize)> {
         let meaning = self.meaning?;
         let length = self.head.len();
         let head = input.get(..length)?;
+        if head == self.head {
+            return Some((meaning, length));
+        }
         let is_same = head[..self.date.start] == self.head[..self.date.start]
             && head[self.date.end..] == self.head[self.date.end..]
-            // A date that is no date could hold the end of a head.
-            && !head[self.date.clone()].contains(&b'\r');
+            // A date that is no date could hold the end of a line, and more fields.
+            && head[self.date.clone()].iter().all(|byte| (b' '..=b'~').contains(byte));
+        if is_same {
+            // The next ones have this date too.
+            self.head.copy_from_slice(head);
+        }
         is_same.then_some((meaning, length))
     }
 
@@ -242,8 +255,11 @@ impl Memory {
     }
 }
 
-fn head_end(input: &[u8]) -> Option<usize> {
-    memchr::memmem::find(input, b"\r\n\r\n").map(|at| at + 4)
+/// Where the head that begins `input` ends, searched for behind `from`. One that is too long is refused whole
+/// as it would be in pieces.
+fn head_end(input: &[u8], from: usize) -> Result<Option<usize>, Fault> {
+    let end = memchr::memmem::find(&input[from..], END).map(|at| from + at + END.len());
+    if end.unwrap_or(input.len()) > HEAD_BYTES_MAX { Err(Fault::Malformed) } else { Ok(end) }
 }
 
 /// What a whole head means, and where its date lies.
@@ -251,8 +267,14 @@ fn understand(head: &[u8]) -> Result<(Meaning, std::ops::Range<usize>), Fault> {
     let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
     let mut parsed = httparse::Response::new(&mut fields);
     match parsed.parse(head) {
-        Ok(httparse::Status::Complete(_)) => {}
+        // With bare line feeds it may end earlier, and what follows would be lost.
+        Ok(httparse::Status::Complete(end)) if end == head.len() => {}
         _ => return Err(Fault::Malformed),
+    }
+    let status = parsed.code.ok_or(Fault::Malformed)?;
+    // Nobody asked for another protocol, and below 100 there are no statuses.
+    if status < 100 || status == 101 {
+        return Err(Fault::Malformed);
     }
     let mut framing = None;
     let mut closes = parsed.version == Some(0);
@@ -260,8 +282,7 @@ fn understand(head: &[u8]) -> Result<(Meaning, std::ops::Range<usize>), Fault> {
     for field in &*parsed.headers {
         let value = field.value.trim_ascii();
         if field.name.eq_ignore_ascii_case("content-length") {
-            let length = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
-            let length = Framing::Length(length.ok_or(Fault::Malformed)?);
+            let length = Framing::Length(decimal(value).ok_or(Fault::Malformed)?);
             if framing.is_some_and(|before| before != length) {
                 return Err(Fault::Malformed);
             }
@@ -284,7 +305,13 @@ fn understand(head: &[u8]) -> Result<(Meaning, std::ops::Range<usize>), Fault> {
         }
     }
     let framing = framing.unwrap_or(Framing::UntilClose);
-    Ok((Meaning { status: parsed.code.ok_or(Fault::Malformed)?, framing, closes }, date))
+    Ok((Meaning { status, framing, closes }, date))
+}
+
+/// Digits only: `parse` would let a sign pass.
+fn decimal(text: &[u8]) -> Option<u64> {
+    let is_number = text.iter().all(u8::is_ascii_digit);
+    std::str::from_utf8(text).ok().filter(|_| is_number)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -318,7 +345,7 @@ mod tests {
         Expected { status: Some(200), length: Some(5), body: Some(b"hello".to_vec()) }
     }
 
-    const FINE: Answer = Answer { fault: None, closes: false };
+    const FINE: Answer = Answer { fault: None, closes: false, status: 200, length: 5 };
 
     #[test]
     fn answers_cut_anywhere_are_the_same_answers() {
@@ -344,7 +371,7 @@ mod tests {
     #[test]
     fn what_goes_until_the_close_is_complete_with_it() {
         let input = b"HTTP/1.0 200 OK\r\n\r\nhello";
-        assert_eq!(answers(input, 4, &right()), Ok(vec![Answer { fault: None, closes: true }]));
+        assert_eq!(answers(input, 4, &right()), Ok(vec![Answer { closes: true, ..FINE }]));
         let short = b"HTTP/1.0 200 OK\r\n\r\nhell";
         assert_eq!(answers(short, 4, &right()).unwrap()[0].fault, Some(Fault::Length));
     }
@@ -362,9 +389,15 @@ mod tests {
         let (mut reader, mut memory) = (Reader::default(), Memory::default());
         let head = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
         let expected = Expected::default();
-        assert_eq!(reader.read(head, true, &expected, &mut memory), Ok(Read::Done(head.len(), FINE)));
+        assert_eq!(
+            reader.read(head, true, &expected, &mut memory),
+            Ok(Read::Done(head.len(), Answer { length: 0, ..FINE }))
+        );
         let empty = b"HTTP/1.1 204 No Content\r\n\r\n";
-        assert_eq!(reader.read(empty, false, &expected, &mut memory), Ok(Read::Done(empty.len(), FINE)));
+        assert_eq!(
+            reader.read(empty, false, &expected, &mut memory),
+            Ok(Read::Done(empty.len(), Answer { length: 0, status: 204, ..FINE }))
+        );
         assert!(!reader.is_amid());
     }
 
@@ -375,6 +408,10 @@ mod tests {
             b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n",
             b"HTTP/1.1 200 OK\r\nContent-Length: five\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nContent-Length: +5\r\n\r\n",
+            b"HTTP/1.1 099 OK\r\nContent-Length: 5\r\n\r\n",
+            b"HTTP/1.1 101 Switching Protocols\r\n\r\n",
+            b"HTTP/1.1 200 OK\nContent-Length: 5\n\nhello\r\n\r\n",
             b"SSH-2.0-OpenSSH\r\n\r\n",
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
         ] {
@@ -385,7 +422,7 @@ mod tests {
     #[test]
     fn a_head_that_differs_only_in_its_date_is_recognised() {
         let mut memory = Memory::default();
-        let end = head_end(PLAIN).unwrap();
+        let end = head_end(PLAIN, 0).unwrap().unwrap();
         let meaning = memory.learn(&PLAIN[..end]).unwrap();
         let later =
             PLAIN.to_vec().iter().map(|byte| if *byte == b'3' { b'4' } else { *byte }).collect::<Vec<_>>();
@@ -393,5 +430,25 @@ mod tests {
         let longer =
             b"HTTP/1.1 200 OK\r\nDate: Sat, 21 Nov 2026 10:26:13 GMT\r\nContent-Length: 6\r\n\r\nhello!";
         assert_eq!(memory.recognise(longer), None);
+        let smuggled =
+            b"HTTP/1.1 200 OK\r\nDate: x\nTransfer-Encoding:chunked  \r\nContent-Length: 5\r\n\r\nhello";
+        assert_eq!(smuggled.len(), PLAIN.len());
+        assert_eq!(memory.recognise(smuggled), None);
+        // What was recognised meanwhile is no less well known.
+        assert_eq!(memory.recognise(PLAIN), Some((meaning, end)));
+    }
+
+    #[test]
+    fn a_head_that_is_too_long_is_malformed_whole_and_in_pieces() {
+        let with = |bytes: usize| {
+            let filler = "x".repeat(bytes);
+            format!("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX: {filler}\r\n\r\nhello").into_bytes()
+        };
+        let longest = with(HEAD_BYTES_MAX - (with(0).len() - 5));
+        let longer = with(longest.len());
+        for size in [1 << 20, 4096, 1] {
+            assert_eq!(answers(&longest, size, &right()), Ok(vec![FINE]), "pieces of {size}");
+            assert_eq!(answers(&longer, size, &right()), Err(Fault::Malformed), "pieces of {size}");
+        }
     }
 }

@@ -2,8 +2,8 @@
 
 use std::sync::mpsc::Sender;
 
-use crate::faults::Fault;
-use crate::latency::Latency;
+use crate::engine::faults::Fault;
+use crate::engine::latency::Latency;
 
 /// Counts of one thread over one second, or of all of them over a whole run.
 #[derive(Clone, Debug, Default)]
@@ -87,7 +87,8 @@ impl Post {
     }
 
     /// Counts what became of a request of a schedule: by when it was due. What was due within the span and is
-    /// answered after it belongs to the run, or the slowest would be missing; the rate counts what came within.
+    /// answered after it belongs to the run, or the slowest would be missing; the rate counts what came
+    /// within.
     pub fn settled(&mut self, intended_ns: u64, at_ns: u64, fault: Option<Fault>) {
         if self.measures(intended_ns) {
             self.outcome(intended_ns, at_ns, fault);
@@ -105,7 +106,8 @@ impl Post {
         }
     }
 
-    /// Counts an error `times` over, whenever it happens: a connection that fails before the span matters too.
+    /// Counts an error `times` over, whenever it happens: a connection that fails before the span matters
+    /// too.
     pub fn failed(&mut self, fault: Fault, times: usize) {
         self.tally.errors[fault as usize] += times as u64;
     }

@@ -27,11 +27,13 @@ pub enum Fault {
     Body,
     /// Due, and never sent: every connection was busy until the end.
     Unsent,
+    /// The server was asked to close behind its answer, and did not within the timeout.
+    Unclosed,
 }
 
 impl Fault {
     /// Every kind, in the order they are told.
-    pub const ALL: [Fault; 12] = [
+    pub const ALL: [Fault; 13] = [
         Fault::Refused,
         Fault::Unreachable,
         Fault::NoPort,
@@ -44,6 +46,7 @@ impl Fault {
         Fault::Length,
         Fault::Body,
         Fault::Unsent,
+        Fault::Unclosed,
     ];
 
     /// The name in reports, JSON and expectations.
@@ -61,6 +64,7 @@ impl Fault {
             Fault::Length => "length",
             Fault::Body => "body",
             Fault::Unsent => "unsent",
+            Fault::Unclosed => "unclosed",
         }
     }
 

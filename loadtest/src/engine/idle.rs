@@ -1,7 +1,7 @@
 //! Connections with nothing to do, the one that waits longest first, so that all of them are used in turn.
 //!
-//! A connection that ends may leave from anywhere in the queue: its entry stays and is passed over when its turn
-//! comes, also if a stranger has its key by then.
+//! A connection that ends may leave from anywhere in the queue: its entry stays and is passed over when its
+//! turn comes, also if a stranger has its key by then.
 
 use std::collections::VecDeque;
 

@@ -1,14 +1,12 @@
 //! A server for tests: a thread for each connection, and a script that says what each request meets.
+//!
+//! Tests of the binary include it as well, so it knows nothing of the generator.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
-
-use crate::answer::Expected;
-use crate::conduct::{Origin, Plan};
-use crate::target::{Question, Target};
 
 /// What becomes of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,10 +36,14 @@ struct Shared {
     script: Box<dyn Fn(u64) -> Move + Send + Sync>,
     asked: AtomicU64,
     connections: AtomicU64,
+    resets: Mutex<u64>,
+    was_reset: Condvar,
     is_over: AtomicBool,
     gate: Mutex<()>,
 }
 
+/// How long a test waits for what must come.
+const PATIENCE: Duration = Duration::from_secs(10);
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 const FAILURE: &[u8] = b"HTTP/1.1 500 Oh\r\nContent-Length: 5\r\n\r\nhello";
 const PARTING: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello";
@@ -55,6 +57,8 @@ impl Stub {
             script: Box::new(script),
             asked: AtomicU64::new(0),
             connections: AtomicU64::new(0),
+            resets: Mutex::new(0),
+            was_reset: Condvar::new(),
             is_over: AtomicBool::new(false),
             gate: Mutex::new(()),
         });
@@ -82,22 +86,16 @@ impl Stub {
         self.shared.connections.load(Ordering::SeqCst)
     }
 
-    /// A load of one thread on it, without warming up.
-    pub fn plan(&self, closes: bool, timeout: Duration, measured: Duration) -> Plan<'static> {
-        let (method, path, host) = ("GET".into(), "/".into(), "stub".into());
-        let question = Question { method, path, host, closes, ..Question::default() };
-        let expected = Expected { status: Some(200), length: Some(5), body: Some(b"hello".to_vec()) };
-        Plan {
-            name: "test".into(),
-            target: Arc::new(Target::new(self.address, &question, expected)),
-            threads: 1,
-            sources: Origin::Loopback,
-            timeout,
-            warm_up: Duration::ZERO,
-            measured,
-            rate_wanted: None,
-            server: None,
-        }
+    /// Connections that ended by a reset so far.
+    pub fn resets(&self) -> u64 {
+        *self.shared.resets.lock().unwrap()
+    }
+
+    /// Waits until so many connections have ended by a reset.
+    pub fn wait_for_resets(&self, count: u64) {
+        let resets = self.shared.resets.lock().unwrap();
+        let seen = self.shared.was_reset.wait_timeout_while(resets, PATIENCE, |seen| *seen < count);
+        assert_eq!(*seen.unwrap().0, count);
     }
 }
 
@@ -113,34 +111,43 @@ impl Shared {
     fn serve(&self, mut stream: TcpStream) {
         let mut input = Vec::new();
         let mut piece = [0; 4096];
-        while let Ok(count @ 1..) = stream.read(&mut piece) {
-            input.extend_from_slice(&piece[..count]);
+        loop {
+            match stream.read(&mut piece) {
+                Ok(0) => return,
+                Ok(count) => input.extend_from_slice(&piece[..count]),
+                Err(_) => {
+                    *self.resets.lock().unwrap() += 1;
+                    return self.was_reset.notify_all();
+                }
+            }
             while let Some(end) = memchr::memmem::find(&input, b"\r\n\r\n") {
                 input.drain(..end + 4);
-                match (self.script)(self.asked.fetch_add(1, Ordering::SeqCst)) {
-                    Move::Stall(time) => {
-                        let _all_wait = self.gate.lock().unwrap();
-                        std::thread::sleep(time);
-                    }
-                    Move::Silence => {
-                        let _ = stream.read_to_end(&mut input);
-                        return;
-                    }
-                    Move::Close => return,
-                    Move::Part => return drop(stream.write_all(PARTING)),
-                    Move::Linger => {
-                        let _ = stream.write_all(PARTING);
-                        continue;
-                    }
-                    Move::Fail => {
-                        let _ = stream.write_all(FAILURE);
-                        continue;
-                    }
-                    Move::Answer => {}
+                let step = (self.script)(self.asked.fetch_add(1, Ordering::SeqCst));
+                if !self.play(step, &mut stream) {
+                    return;
                 }
-                drop(self.gate.lock().unwrap());
-                let _ = stream.write_all(ANSWER);
             }
         }
+    }
+
+    /// Whether the connection goes on.
+    fn play(&self, step: Move, stream: &mut TcpStream) -> bool {
+        if let Move::Stall(time) = step {
+            let _all_wait = self.gate.lock().unwrap();
+            std::thread::sleep(time);
+        }
+        drop(self.gate.lock().unwrap());
+        let answer = match step {
+            Move::Answer | Move::Stall(_) => ANSWER,
+            Move::Fail => FAILURE,
+            Move::Part | Move::Linger => PARTING,
+            Move::Close => return false,
+            Move::Silence => {
+                let _ = stream.read_to_end(&mut Vec::new());
+                return false;
+            }
+        };
+        // Whoever asked may have gone.
+        stream.write_all(answer).is_ok() && step != Move::Part
     }
 }
