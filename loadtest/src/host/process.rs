@@ -21,8 +21,8 @@ impl Process {
         Process { folder: PathBuf::from(format!("/proc/{}", std::process::id())) }
     }
 
-    /// Whoever listens on a TCP port of this machine, if its descriptors may be read: the first of a family that
-    /// shares the listener, so that the others count too.
+    /// Whoever listens on a TCP port of this machine, if its descriptors may be read: the first of a family
+    /// that shares the listener, so that the others count too.
     ///
     /// Threads are looked into one by one: each may have a table of its own.
     pub fn listening_on(port: u16) -> Option<Process> {
