@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::engine::progress::Progress;
 use crate::modes::churn::{self, Churn};
 use crate::modes::closed::Closed;
 use crate::modes::compare::Compare;
@@ -13,15 +14,14 @@ use crate::modes::hold::{self, Hold};
 use crate::modes::open::Open;
 use crate::modes::slow::{self, Slow};
 use crate::modes::sweep;
-use crate::preflight::Check;
-use crate::progress::Progress;
 use crate::report::{Known, Report, Unit};
 use crate::units;
+use crate::wire::preflight::Check;
 
 /// Drives HTTP/1.1 servers and measures them honestly.
 ///
-/// Every answer is checked. Latency in `open` counts from when a request was due, so a server that stalls cannot
-/// hide it. Load goes to this host only, unless --allow-remote says otherwise.
+/// Every answer is checked. Latency in `open` counts from when a request was due, so a server that stalls
+/// cannot hide it. Load goes to this host only, unless --allow-remote says otherwise.
 #[derive(Debug, Parser)]
 #[command(name = "myriapod-load", version, max_term_width = 100, arg_required_else_help = true)]
 #[command(args_override_self = true)]
@@ -117,7 +117,7 @@ pub struct Aim {
     #[arg(long, value_enum, default_value = "auto", value_name = "HOW")]
     pub check: Check,
     /// Longest wait for a connection or an answer
-    #[arg(long, default_value = "10s", value_parser = units::duration, value_name = "TIME")]
+    #[arg(long, default_value = "10s", value_parser = units::span, value_name = "TIME")]
     pub timeout: Duration,
     /// Source addresses, used in turn [default: as many of 127.0.0.0/8 as are needed]
     #[arg(long, value_delimiter = ',', value_name = "ADDR,...")]
@@ -141,7 +141,7 @@ pub struct Size {
     #[arg(short, long, default_value = "64", value_parser = units::positive, value_name = "N")]
     pub connections: u64,
     /// Time measured
-    #[arg(short, long, default_value = "10s", value_parser = units::duration, value_name = "TIME")]
+    #[arg(short, long, default_value = "10s", value_parser = units::span, value_name = "TIME")]
     pub duration: Duration,
     /// Time before it that is not measured
     #[arg(long, default_value = "1s", value_parser = units::duration, value_name = "TIME")]

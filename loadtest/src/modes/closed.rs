@@ -3,20 +3,20 @@
 //! Its latencies are those of a crowd that waits politely: while the server stalls, nobody asks. What a stall
 //! costs those who do not wait, `open` tells.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::io;
 
 use clap::Args;
 
 use crate::cli::{Aim, Output, Size};
-use crate::conduct::Duty;
-use crate::faults::Fault;
-use crate::lot::{Happening, Lot};
-use crate::progress::Progress;
+use crate::engine::conduct::Duty;
+use crate::engine::faults::Fault;
+use crate::engine::lot::{Happening, Lot};
+use crate::engine::progress::Progress;
+use crate::engine::schedule::Schedule;
+use crate::engine::tally::Post;
 use crate::report::Report;
 use crate::run::{explain, share_of};
-use crate::schedule::Schedule;
-use crate::tally::Post;
 use crate::units;
 
 /// The flags of `closed`.
@@ -53,7 +53,11 @@ impl Closed {
             };
             drive(duty, manner)
         });
-        ready.report.loads.push(explain(load)?);
+        let load = explain(load)?;
+        if load.answers == 0 {
+            ready.report.invalid.push("not one right answer came".to_string());
+        }
+        ready.report.loads.push(load);
         Ok(ready.report)
     }
 }
@@ -72,6 +76,8 @@ pub struct Manner {
 const CONNECT_NS_MAX: u64 = 10_000_000_000;
 /// A connection that failed is tried again after this long, so that a dead server is not hammered.
 pub const RETRY_NS: u64 = 100_000_000;
+/// How long a server may take to close as it said. What comes of it is no error.
+const PARTING_NS: u64 = 1_000_000_000;
 
 /// Drives one thread's connections through the span.
 ///
@@ -83,52 +89,60 @@ pub fn drive(mut duty: Duty, manner: Manner) -> io::Result<()> {
     early.into_iter().for_each(|fault| post.failed(fault, 1));
     let schedule = manner.rate_max.map(|rate| Schedule::constant(rate, go_ns));
     let missing = manner.connections as usize - duty.lot.len();
-    let mut state = Loop { lot: duty.lot, schedule, waiting: VecDeque::new(), retries: VecDeque::new() };
+    let mut state = Loop {
+        lot: duty.lot,
+        schedule,
+        waiting: VecDeque::new(),
+        retries: VecDeque::new(),
+        leaving: VecDeque::new(),
+        under_way: 0,
+        is_over: false,
+    };
     state.retries.extend(std::iter::repeat_n(go_ns, missing));
     for key in state.lot.keys() {
         (0..manner.depth).for_each(|_| state.ask(key, go_ns, &mut post));
     }
-    loop {
-        let now_ns = state.lot.now_ns();
-        post.beat(now_ns);
-        if now_ns >= post.until_ns() {
-            return Ok(());
-        }
-        state.release(now_ns, &mut post);
-        let until = state.next_ns().map_or(post.next_ns(), |due| due.min(post.next_ns()));
+    while state.goes_on(&mut post) {
+        let until_ns = state.next_ns(&post);
         let received = state.lot.received;
         told.clear();
-        state.lot.turn(Some(until), &mut told)?;
+        state.lot.turn(until_ns, &mut told)?;
         post.received(state.lot.now_ns(), state.lot.received - received);
         for happening in told.drain(..) {
             state.take(happening, manner.depth, &mut post);
         }
     }
+    Ok(())
 }
 
 /// Opens all connections; what went wrong with some.
 pub fn connect(lot: &mut Lot, count: u64) -> io::Result<(Vec<Fault>, Vec<Happening>)> {
     let mut faults = Vec::new();
     let mut told = Vec::new();
-    let mut open = 0;
-    let mut pending = 0;
+    // Some are over as soon as they are there.
+    let mut pending = HashSet::new();
     let until_ns = lot.now_ns() + CONNECT_NS_MAX;
     let mut begun = 0;
-    while open + (faults.len() as u64) < count && lot.now_ns() < until_ns {
+    while (begun < count || !pending.is_empty()) && lot.now_ns() < until_ns {
         // A backlog may be as short as 128.
-        while begun < count && pending < 64 {
+        while begun < count && pending.len() < 64 {
             begun += 1;
             match lot.open() {
-                Ok(_) => pending += 1,
+                Ok(key) => _ = pending.insert(key),
                 Err(fault) => faults.push(fault),
             }
         }
+        if pending.is_empty() {
+            break;
+        }
         lot.turn(Some(until_ns), &mut told)?;
         for happening in told.drain(..) {
-            pending -= 1;
             match happening {
-                Happening::Opened { .. } => open += 1,
-                Happening::Over { fault, .. } => faults.push(fault.unwrap_or(Fault::Closed)),
+                Happening::Opened { key } => _ = pending.remove(&key),
+                Happening::Over { key, fault, .. } => {
+                    pending.remove(&key);
+                    faults.push(fault.unwrap_or(Fault::Closed));
+                }
                 Happening::Answered { .. } => {}
             }
         }
@@ -143,13 +157,52 @@ struct Loop {
     waiting: VecDeque<usize>,
     /// When connections that were lost are opened again.
     retries: VecDeque<u64>,
+    /// Keys whose end was announced, and when it has been waited for long enough; some have ended meanwhile.
+    leaving: VecDeque<(usize, u64)>,
+    /// Requests sent and not answered.
+    under_way: usize,
+    /// The span has ended: nobody asks any more, but what was asked is waited for up to the timeout. A server
+    /// that stalled before the end would have no errors otherwise.
+    is_over: bool,
 }
 
 impl Loop {
+    /// Whether there is anything left to do; does what is due.
+    fn goes_on(&mut self, post: &mut Post) -> bool {
+        let now_ns = self.lot.now_ns();
+        post.beat(now_ns);
+        self.is_over = now_ns >= post.until_ns();
+        if !self.is_over {
+            self.release(now_ns, post);
+        }
+        !self.is_over || self.under_way > 0
+    }
+
+    /// When there is something to do without anything happening.
+    fn next_ns(&self, post: &Post) -> Option<u64> {
+        if self.is_over {
+            return None;
+        }
+        let due = self.schedule.as_ref().filter(|_| !self.waiting.is_empty()).map(Schedule::next_ns);
+        let retry = self.retries.front().copied();
+        let leaving = self.leaving.front().map(|(_, until_ns)| *until_ns);
+        [due, retry, leaving, Some(post.next_ns())].into_iter().flatten().min()
+    }
+
     fn ask(&mut self, key: usize, now_ns: u64, post: &mut Post) {
+        if self.is_over {
+            return;
+        }
         if self.schedule.is_some() {
             self.waiting.push_back(key);
-        } else if self.lot.ask(key, now_ns, now_ns) {
+        } else {
+            self.ask_now(key, now_ns, post);
+        }
+    }
+
+    fn ask_now(&mut self, key: usize, now_ns: u64, post: &mut Post) {
+        if self.lot.ask(key, now_ns, now_ns) {
+            self.under_way += 1;
             post.asked(now_ns);
         }
     }
@@ -162,8 +215,16 @@ impl Loop {
             }
             schedule.advance(now_ns);
             let Some(key) = self.waiting.pop_front() else { break };
-            if self.lot.is_open(key) && self.lot.ask(key, now_ns, now_ns) {
-                post.asked(now_ns);
+            if self.lot.is_open(key) {
+                self.ask_now(key, now_ns, post);
+            }
+        }
+        while let Some((key, _)) = self.leaving.pop_front_if(|(_, until_ns)| *until_ns <= now_ns) {
+            if self.lot.is_open(key) && self.lot.is_parting(key) {
+                self.under_way -= self.lot.unanswered(key).count();
+                self.lot.end(key);
+                self.forget(key);
+                self.retries.push_front(now_ns);
             }
         }
         while self.retries.front().is_some_and(|due| *due <= now_ns) {
@@ -175,12 +236,6 @@ impl Loop {
         }
     }
 
-    fn next_ns(&self) -> Option<u64> {
-        let due = self.schedule.as_ref().filter(|_| !self.waiting.is_empty()).map(Schedule::next_ns);
-        let retry = self.retries.front().copied();
-        due.into_iter().chain(retry).min()
-    }
-
     fn take(&mut self, happening: Happening, depth: u32, post: &mut Post) {
         match happening {
             Happening::Opened { key } => {
@@ -188,18 +243,32 @@ impl Loop {
                 (0..depth).for_each(|_| self.ask(key, now_ns, post));
             }
             Happening::Answered { key, intended_ns, at_ns, fault, closes } => {
+                self.under_way -= 1;
                 post.answered(intended_ns, at_ns, fault);
-                if !closes {
-                    self.ask(key, at_ns, post);
+                match closes {
+                    true => self.leaving.push_back((key, at_ns + PARTING_NS)),
+                    false => self.ask(key, at_ns, post),
                 }
             }
-            Happening::Over { fault, unanswered, .. } => {
+            Happening::Over { key, fault, unanswered } => {
+                self.under_way -= unanswered;
                 if let Some(fault) = fault {
                     post.failed(fault, unanswered.max(1));
                 }
-                let pause_ns = if fault.is_some() { RETRY_NS } else { 0 };
-                self.retries.push_back(self.lot.now_ns() + pause_ns);
+                self.forget(key);
+                let now_ns = self.lot.now_ns();
+                // Who closes as agreed is visited again at once.
+                match self.lot.is_parting(key) {
+                    true => self.retries.push_front(now_ns),
+                    false => self.retries.push_back(now_ns + RETRY_NS),
+                }
             }
+        }
+    }
+    /// A stranger who gets this key will wait in its own right.
+    fn forget(&mut self, key: usize) {
+        if self.schedule.is_some() {
+            self.waiting.retain(|waiting| *waiting != key);
         }
     }
 }

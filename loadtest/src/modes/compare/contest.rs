@@ -1,17 +1,18 @@
-//! Runs the blocks: every server of every case once, in random order, until the control holds or patience ends.
+//! Runs the blocks: every server of every case once, in random order, until the control holds or patience
+//! ends.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use crate::answer::Expected;
 use crate::cli::{Aim, Size};
-use crate::cpus::Cpus;
-use crate::launch::{Recipe, Running};
+use crate::engine::progress::Progress;
+use crate::host::cpus::Cpus;
+use crate::host::launch::{Recipe, Running};
 use crate::modes::closed::{self, Manner};
-use crate::preflight::{self, Check};
-use crate::progress::Progress;
 use crate::report::{Comparison, Load, Report};
 use crate::run::{Ready, explain, share_of};
+use crate::wire::answer::Expected;
+use crate::wire::preflight::{self, Check};
 
 use super::crowd;
 use super::plan::{Case, Kind, Plan};
@@ -110,8 +111,8 @@ impl<'a> Contest<'a> {
         Ok(())
     }
 
-    /// Somebody else may have taken the port, or all of the machine for a moment; but a server that never worked
-    /// will not work now.
+    /// Somebody else may have taken the port, or all of the machine for a moment; but a server that never
+    /// worked will not work now.
     fn measure_patiently(&mut self, at: usize, place: usize, entrant: usize) -> Result<Sample, String> {
         let mut tries = 1;
         loop {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::facts::FACTS;
-use crate::latency::Latency;
+use crate::engine::latency::Latency;
 use crate::report::Report;
 
 /// How one slow connection ended, as its client saw it.
@@ -79,13 +79,14 @@ impl Ends {
         }
     }
 
-    /// How many ended this way.
+    /// How many ended this way; in tests.
+    #[cfg(test)]
     pub fn of(&self, way: Way) -> u64 {
         self.stays[way as usize].count()
     }
 
-    /// Tells counts of all ways that are possible, also of those that did not occur, so that they can be expected
-    /// not to; times where there are some; the longest stay of all.
+    /// Tells counts of all ways that are possible, also of those that did not occur, so that they can be
+    /// expected not to; times where there are some; the longest stay of all.
     pub fn tell(&self, kind: Kind, report: &mut Report) {
         for way in Way::ALL {
             let Some(name) = way.name(kind) else { continue };

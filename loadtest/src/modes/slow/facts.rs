@@ -1,7 +1,7 @@
 //! What the slow ones did to the others and to the server's memory, as figures of a report.
 
-use crate::machine;
-use crate::process::Process;
+use crate::host::machine;
+use crate::host::process::Process;
 use crate::report::{Known, Load, Report, Unit};
 
 /// The single figures of the mode.
@@ -83,7 +83,10 @@ pub fn tell_memory(before: Level, beside: Level, after: Level, report: &mut Repo
         report.fact(&FACTS, "server_bytes_after", after as f64);
         report.fact(&FACTS, "bytes_per_slow_connection", each(before, now));
     }
-    report.fact(&FACTS, "tcp_bytes_per_slow_connection", each(before.tcp, beside.tcp));
+    // Of the whole machine: when others have given back more than the slow ones took, it says nothing.
+    if beside.tcp >= before.tcp {
+        report.fact(&FACTS, "tcp_bytes_per_slow_connection", each(before.tcp, beside.tcp));
+    }
 }
 
 #[cfg(test)]

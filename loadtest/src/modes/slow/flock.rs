@@ -17,8 +17,8 @@ use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
 use super::ends::{Ends, Way};
-use crate::addresses::Sources;
-use crate::socket;
+use crate::engine::addresses::Sources;
+use crate::engine::socket;
 
 /// What every slow connection of a flock does.
 #[derive(Clone, Debug)]
@@ -47,8 +47,8 @@ pub struct Flock {
     sources: Sources,
     epoch: Instant,
     pokes: Slab<Poke>,
-    /// When each has something to do next: its time, its serial number and its key. Who has ended since is not
-    /// found by key and number.
+    /// When each has something to do next: its time, its serial number and its key. Who has ended since is
+    /// not found by key and number.
     due: BinaryHeap<Reverse<(u64, u64, usize)>>,
     /// When those that are missing are to be opened.
     missing: BinaryHeap<Reverse<u64>>,
@@ -353,8 +353,8 @@ mod tests {
 
     const REQUEST: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
 
-    /// A flock of `count` before a server that does `treat` to each connection in turn, until so many have ended
-    /// that way.
+    /// A flock of `count` before a server that does `treat` to each connection in turn, until so many have
+    /// ended that way.
     fn ends(
         change: impl FnOnce(&mut Manner),
         treat: fn(std::net::TcpStream),

@@ -1,8 +1,8 @@
-//! A normal load, measured alone and then beside many that are slow on purpose: those that drip their requests byte
-//! by byte, and those that ask for much and never read it.
+//! A normal load, measured alone and then beside many that are slow on purpose: those that drip their
+//! requests byte by byte, and those that ask for much and never read it.
 //!
-//! What it tells: whether the others notice, how the slow ones are ended and after how long, and what each costs
-//! the server. Slow ones that are ended come back, as an attacker's would.
+//! What it tells: whether the others notice, how the slow ones are ended and after how long, and what each
+//! costs the server. Slow ones that are ended come back, as an attacker's would.
 
 mod crowd;
 mod ends;
@@ -19,17 +19,17 @@ pub use self::facts::FACTS;
 use self::facts::Level;
 use self::flock::Manner;
 use super::open;
-use crate::answer::Expected;
 use crate::cli::{Aim, Output, Size};
-use crate::preflight::{self, Check};
-use crate::process::Process;
-use crate::progress::Progress;
+use crate::engine::progress::Progress;
+use crate::engine::schedule::{Arrivals, Pace};
+use crate::engine::table;
+use crate::host::process::Process;
 use crate::report::{Load, Report};
 use crate::run::{Ready, explain, share_of};
-use crate::schedule::{Arrivals, Pace};
-use crate::table;
-use crate::target::{Question, Target, Url};
 use crate::units;
+use crate::wire::answer::Expected;
+use crate::wire::preflight::{self, Check};
+use crate::wire::target::{Question, Target, Url};
 
 /// The flags of `slow`.
 #[derive(Debug, Args)]
@@ -55,7 +55,7 @@ pub struct Who {
     #[arg(long, default_value = "0", value_parser = units::count, value_name = "N")]
     pub drips: u64,
     /// Time between two bytes
-    #[arg(long, default_value = "1s", value_parser = units::duration, value_name = "TIME")]
+    #[arg(long, default_value = "1s", value_parser = units::span, value_name = "TIME")]
     pub drip_every: Duration,
     /// They send the head of a POST at once, and its body byte by byte
     #[arg(long)]
@@ -73,7 +73,7 @@ pub struct Who {
     #[arg(long, value_name = "PATH")]
     pub ask_path: Option<String>,
     /// Who never reads sends a byte this often, to learn whether it is still heard
-    #[arg(long, default_value = "5s", value_parser = units::duration, value_name = "TIME")]
+    #[arg(long, default_value = "5s", value_parser = units::span, value_name = "TIME")]
     pub knock_every: Duration,
     /// Slow ones that the server has ended do not come back
     #[arg(long)]

@@ -1,23 +1,23 @@
 //! Runs one load: threads with their own tables and connections, one measured span, everything added up.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
 use mio::Poll;
 
-use crate::addresses::Sources;
-use crate::faults::Fault;
-use crate::lot::{Lot, Setup};
-use crate::process::Process;
-use crate::progress::Progress;
+use crate::engine::addresses::Sources;
+use crate::engine::faults::Fault;
+use crate::engine::lot::{Lot, Setup};
+use crate::engine::progress::Progress;
+use crate::engine::table;
+use crate::engine::tally::{Beat, Post, Tally};
+use crate::host::process::Process;
 use crate::report::{Load, Moment};
-use crate::table;
-use crate::tally::{Beat, Post, Tally};
-use crate::target::Target;
+use crate::wire::target::Target;
 
 /// One load to be run.
 pub struct Plan<'a> {
@@ -48,15 +48,13 @@ pub enum Origin {
 pub struct Duty {
     pub number: u32,
     pub lot: Lot,
-    gate: Arc<Gate>,
+    /// Nothing is sent: that it is dropped tells that this thread is ready, or has failed and need not be
+    /// waited for.
+    ready: Option<mpsc::Sender<Infallible>>,
+    /// When to begin.
+    go: Receiver<u64>,
     sender: mpsc::Sender<Beat>,
     span: (Duration, Duration),
-}
-
-/// Where threads wait for each other when they are connected.
-struct Gate {
-    barrier: Barrier,
-    go_ns: AtomicU64,
 }
 
 impl Origin {
@@ -73,10 +71,9 @@ impl Origin {
 impl Duty {
     /// Waits for the others; the time when all begin, and where to count from then on.
     pub fn begin(&mut self) -> (u64, Post) {
-        self.gate.barrier.wait();
-        // The conductor sets the time between the two.
-        self.gate.barrier.wait();
-        let go_ns = self.gate.go_ns.load(Ordering::Relaxed);
+        self.ready = None;
+        // When the others could not be started, the span is over before it begins.
+        let Ok(go_ns) = self.go.recv() else { return (0, Post::new(self.sender.clone(), 0, 0)) };
         let from_ns = go_ns + self.span.0.as_nanos() as u64;
         (go_ns, Post::new(self.sender.clone(), from_ns, from_ns + self.span.1.as_nanos() as u64))
     }
@@ -93,32 +90,32 @@ impl Plan<'_> {
         drive: impl Fn(Duty) -> io::Result<()> + Sync,
     ) -> io::Result<Load> {
         let epoch = Instant::now();
-        let gate =
-            Arc::new(Gate { barrier: Barrier::new(self.threads as usize + 1), go_ns: AtomicU64::new(0) });
         let (sender, beats) = mpsc::channel();
+        let (ready, all_ready) = mpsc::channel();
+        // Whatever fails from here on drops its ends of these, so that nobody waits for it.
         std::thread::scope(|scope| {
-            let mut threads = Vec::new();
+            let (mut threads, mut starters) = (Vec::new(), Vec::new());
             for number in 0..self.threads {
                 let setup = self.setup(number, epoch)?;
-                let (gate, sender, drive) = (Arc::clone(&gate), sender.clone(), &drive);
+                let (starter, go) = mpsc::channel();
+                starters.push(starter);
+                let (ready, sender, drive) = (Some(ready.clone()), sender.clone(), &drive);
                 let span = (self.warm_up, self.measured);
-                threads.push(scope.spawn(move || {
-                    let lot = own_table().and_then(|()| Lot::new(setup));
-                    match lot {
-                        Ok(lot) => drive(Duty { number, lot, gate, sender, span }),
-                        Err(error) => {
-                            gate.barrier.wait();
-                            gate.barrier.wait();
-                            Err(error)
-                        }
-                    }
-                }));
+                let work = move || {
+                    let lot = own_table().and_then(|()| Lot::new(setup))?;
+                    drive(Duty { number, lot, ready, go, sender, span })
+                };
+                threads.push(std::thread::Builder::new().spawn_scoped(scope, work)?);
             }
-            drop(sender);
-            gate.barrier.wait();
-            gate.go_ns.store(epoch.elapsed().as_nanos() as u64, Ordering::Relaxed);
+            drop((sender, ready));
+            // Nothing ever comes, until all have gone.
+            let _ = all_ready.recv();
+            let go_ns = epoch.elapsed().as_nanos() as u64;
             let begins = Instant::now() + self.warm_up;
-            gate.barrier.wait();
+            for starter in starters {
+                // One that has failed is told of when it is joined.
+                let _ = starter.send(go_ns);
+            }
             let load = self.add_up(&beats, begins, progress);
             for thread in threads {
                 thread.join().map_err(|_| io::Error::other("a load thread panicked"))??;
@@ -150,16 +147,18 @@ impl Plan<'_> {
             if now >= ends && cpu_after.is_none() {
                 cpu_after = Some(self.server.and_then(Process::cpu_seconds));
             }
-            let until = if now < begins { begins } else { ends };
-            // A little late is as good, and spares a spin at the very end.
-            let wait = until.saturating_duration_since(now).max(Duration::from_millis(1));
+            let until = [begins, ends].into_iter().find(|time| *time > now);
+            // After the span only late answers are waited for, until the last thread has gone.
+            let wait = until.map_or(Duration::from_secs(1), |until| until - now);
             match beats.recv_timeout(wait) {
                 Ok(beat) => sum.take(beat, progress),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
-        let server_cpu_seconds = cpu_before.flatten().zip(cpu_after.flatten()).map(|(from, to)| to - from);
+        // Of threads that end, /proc forgets the time.
+        let server_cpu_seconds =
+            cpu_before.flatten().zip(cpu_after.flatten()).map(|(from, to)| (to - from).max(0.0));
         Load { server_cpu_seconds, ..sum.load() }
     }
 }
@@ -256,15 +255,15 @@ fn errors_of(tally: &Tally) -> u64 {
 impl Plan<'static> {
     /// A load of one thread on the server of the tests, without warming up.
     pub fn on(
-        stub: &crate::stub::Stub,
+        stub: &crate::testing::stub::Stub,
         closes: bool,
         timeout: Duration,
         measured: Duration,
     ) -> Plan<'static> {
         let (method, path, host) = ("GET".into(), "/".into(), "stub".into());
-        let question = crate::target::Question { method, path, host, closes, ..Default::default() };
+        let question = crate::wire::target::Question { method, path, host, closes, ..Default::default() };
         let body = Some(b"hello".to_vec());
-        let expected = crate::answer::Expected { status: Some(200), length: Some(5), body };
+        let expected = crate::wire::answer::Expected { status: Some(200), length: Some(5), body };
         Plan {
             name: "test".into(),
             target: Arc::new(Target::new(stub.address, &question, expected)),
@@ -276,5 +275,53 @@ impl Plan<'static> {
             rate_wanted: None,
             server: None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::stub::{Move, Stub};
+
+    fn run(drive: impl Fn(Duty) -> io::Result<()> + Sync) -> io::Result<Load> {
+        let stub = Stub::new(|_| Move::Answer);
+        let mut plan = Plan::on(&stub, false, Duration::from_secs(1), Duration::from_millis(50));
+        plan.threads = 3;
+        plan.run(&mut Progress::new(true), drive)
+    }
+
+    #[test]
+    fn a_thread_that_fails_before_it_begins_is_not_waited_for() {
+        let failed = run(|mut duty| match duty.number {
+            1 => Err(io::Error::other("no luck")),
+            _ => {
+                duty.begin();
+                Ok(())
+            }
+        });
+        assert_eq!(failed.unwrap_err().to_string(), "no luck");
+    }
+
+    #[test]
+    fn nor_is_one_that_panics() {
+        let failed = run(|mut duty| {
+            assert!(duty.number != 2, "as it must in this test");
+            duty.begin();
+            Ok(())
+        });
+        assert_eq!(failed.unwrap_err().to_string(), "a load thread panicked");
+    }
+
+    #[test]
+    fn all_begin_at_the_same_time() {
+        let begun = std::sync::Mutex::new(Vec::new());
+        let load = run(|mut duty| {
+            let (go_ns, post) = duty.begin();
+            begun.lock().unwrap().push((go_ns, post.until_ns()));
+            Ok(())
+        });
+        let begun = begun.into_inner().unwrap();
+        assert_eq!(load.unwrap().requests, 0);
+        assert!(begun.len() == 3 && begun.iter().all(|times| *times == begun[0]), "{begun:?}");
     }
 }

@@ -2,11 +2,11 @@
 //!
 //! Most answers of a run are alike but for their date: a head that equals the last one outside its `Date` is
 //! recognised by comparing bytes, without parsing. All others go through httparse and the framing rules of
-//! RFC 9112 section 6.3. A wrong status, length or body does not end the connection, as long as the framing is
-//! sound.
+//! RFC 9112 section 6.3. A wrong status, length or body does not end the connection, as long as the framing
+//! is sound.
 
-use crate::chunks::Chunks;
-use crate::faults::Fault;
+use crate::engine::faults::Fault;
+use crate::wire::chunks::Chunks;
 
 /// Heads longer than this are malformed.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
@@ -255,8 +255,8 @@ impl Memory {
     }
 }
 
-/// Where the head that begins `input` ends, searched for behind `from`. One that is too long is refused whole as it
-/// would be in pieces.
+/// Where the head that begins `input` ends, searched for behind `from`. One that is too long is refused whole
+/// as it would be in pieces.
 fn head_end(input: &[u8], from: usize) -> Result<Option<usize>, Fault> {
     let end = memchr::memmem::find(&input[from..], END).map(|at| from + at + END.len());
     if end.unwrap_or(input.len()) > HEAD_BYTES_MAX { Err(Fault::Malformed) } else { Ok(end) }

@@ -7,8 +7,9 @@ use std::io::{self, Read as _, Write as _};
 
 use mio::net::TcpStream;
 
-use crate::answer::Reader;
-use crate::target::Target;
+use crate::engine::faults::Fault;
+use crate::wire::answer::Reader;
+use crate::wire::target::Target;
 
 /// One connection.
 #[derive(Debug)]
@@ -24,6 +25,12 @@ pub struct Session {
     owed: u64,
     /// Waits in the list of those that have something to send.
     pub is_listed: bool,
+    /// Waits in the list of those that were not read to the end.
+    pub is_unread: bool,
+    /// The other side has said that it will close.
+    pub is_parting: bool,
+    /// What a vain attempt to send has said; an answer may still lie there.
+    pub broken: Option<Fault>,
 }
 
 /// How far a connection has come.
@@ -46,6 +53,9 @@ impl Session {
             reader: Reader::default(),
             owed: 0,
             is_listed: false,
+            is_unread: false,
+            is_parting: false,
+            broken: None,
         }
     }
 

@@ -1,11 +1,11 @@
-//! A second reader of answers, slow and simple, that has all of the input before it: what the quick one makes of
-//! pieces is held against it, over answers of all shapes, broken ones as well.
+//! A second reader of answers, slow and simple, that has all of the input before it: what the quick one makes
+//! of pieces is held against it, over answers of all shapes, broken ones as well.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::answer::{Answer, Expected, Memory, Read, Reader};
-use crate::faults::Fault;
+use crate::engine::faults::Fault;
+use crate::wire::answer::{Answer, Expected, Memory, Read, Reader};
 
 /// What came of a connection: its answers, and whether it ended between two of them.
 type Outcome = (Vec<Answer>, bool);

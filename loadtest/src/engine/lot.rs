@@ -1,8 +1,8 @@
 //! The connections of one thread: opened, asked, read and ended without blocking.
 //!
-//! Mechanism only. [`Lot::turn`] tells what happened; whoever drives it decides what to do about that: ask again
-//! (`closed`), ask when a schedule says so (`open`), or nothing at all (`hold`). A key stays valid until the next
-//! turn begins, also when its connection has ended meanwhile.
+//! Mechanism only. [`Lot::turn`] tells what happened; whoever drives it decides what to do about that: ask
+//! again (`closed`), ask when a schedule says so (`open`), or nothing at all (`hold`). A key stays valid
+//! until the next turn begins, also when its connection has ended meanwhile.
 
 use std::io;
 use std::sync::Arc;
@@ -13,13 +13,13 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use slab::Slab;
 use socket2::SockRef;
 
-use crate::addresses::Sources;
-use crate::alarm::Alarm;
-use crate::answer::{Answer, Memory, Read};
-use crate::faults::Fault;
-use crate::session::{Session, Stage};
-use crate::socket;
-use crate::target::Target;
+use crate::engine::addresses::Sources;
+use crate::engine::alarm::Alarm;
+use crate::engine::faults::Fault;
+use crate::engine::session::{Session, Stage};
+use crate::engine::socket;
+use crate::wire::answer::{Answer, Memory, Read};
+use crate::wire::target::Target;
 
 /// Connections of one thread.
 pub struct Lot {
@@ -35,6 +35,8 @@ pub struct Lot {
     input: Box<[u8]>,
     /// Keys with something to send.
     listed: Vec<usize>,
+    /// Keys of connections where more lies than one turn may read.
+    unread: Vec<usize>,
     /// Keys of connections that are over.
     ended: Vec<usize>,
     /// Questions without an answer, and connections under way: whether timeouts need a look.
@@ -51,12 +53,15 @@ pub enum Happening {
     Opened { key: usize },
     /// An answer is complete, right or (`fault`) wrong. Who `closes` takes no more questions.
     Answered { key: usize, intended_ns: u64, at_ns: u64, fault: Option<Fault>, closes: bool },
-    /// It is over, with so many questions unanswered. Without a fault nothing was under way.
+    /// It is over, with so many questions unanswered. Without a fault nothing was under way, or the server
+    /// had said that it would close.
     Over { key: usize, fault: Option<Fault>, unanswered: usize },
 }
 
 const EVENTS_PER_TURN_MAX: usize = 1024;
 const INPUT_BYTES: usize = 256 * 1024;
+/// Reads of one connection in a turn: an answer without end must not keep the others, and the clock, waiting.
+const READS_PER_TURN_MAX: u32 = 4;
 const WAKER: Token = Token(usize::MAX);
 const ALARM: Token = Token(usize::MAX - 1);
 /// How often those who wait too long are looked for.
@@ -98,6 +103,7 @@ impl Lot {
             memory: Memory::default(),
             input: vec![0; INPUT_BYTES].into_boxed_slice(),
             listed: Vec::new(),
+            unread: Vec::new(),
             ended: Vec::new(),
             under_way: 0,
             looked_ns: 0,
@@ -179,6 +185,12 @@ impl Lot {
         self.sessions.get(key).is_some_and(|session| session.stage == Stage::Open)
     }
 
+    /// Whether the other side has said that it will close, or has closed after that; known until the next
+    /// turn.
+    pub fn is_parting(&self, key: usize) -> bool {
+        self.sessions.get(key).is_some_and(|session| session.is_parting)
+    }
+
     /// Intended starts of what was asked and not answered; of one that is over too, until the next turn.
     pub fn unanswered(&self, key: usize) -> impl Iterator<Item = u64> + '_ {
         self.sessions.get(key).into_iter().flat_map(|session| session.asked.iter().copied())
@@ -196,7 +208,8 @@ impl Lot {
     pub fn turn(&mut self, until_ns: Option<u64>, told: &mut Vec<Happening>) -> io::Result<()> {
         self.forget_ended();
         self.send_listed(told);
-        let wait = self.wait_for(until_ns, !told.is_empty())?;
+        let unread = std::mem::take(&mut self.unread);
+        let wait = self.wait_for(until_ns, !told.is_empty() || !unread.is_empty())?;
         match self.poll.poll(&mut self.events, wait) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             outcome => outcome?,
@@ -208,6 +221,7 @@ impl Lot {
             }
         }
         self.events = events;
+        self.go_on_reading(unread, told);
         self.expire(told);
         Ok(())
     }
@@ -238,16 +252,25 @@ impl Lot {
     fn send_listed(&mut self, told: &mut Vec<Happening>) {
         let mut listed = std::mem::take(&mut self.listed);
         for key in listed.drain(..) {
-            // Ended and forgotten since, or even a stranger by now: to send what a stranger owes does no harm.
+            // Ended and forgotten since, or even a stranger by now: to send what a stranger owes does no
+            // harm.
             let Some(session) = self.sessions.get_mut(key) else { continue };
             session.is_listed = false;
-            if session.stage == Stage::Open
-                && let Err(error) = session.send(&self.target)
-            {
-                self.over(key, Some(Fault::of(&error)), told);
+            if session.stage == Stage::Open {
+                self.send(key, told);
             }
         }
         self.listed = listed;
+    }
+
+    fn send(&mut self, key: usize, told: &mut Vec<Happening>) {
+        let session = &mut self.sessions[key];
+        if let Err(error) = session.send(&self.target) {
+            // An answer may have come before the reset: one too early, with the reason for it.
+            session.broken = Some(Fault::of(&error));
+            self.drain(key, true, told);
+            self.over(key, Some(Fault::of(&error)), told);
+        }
     }
 
     fn serve(&mut self, event: &Event, told: &mut Vec<Happening>) {
@@ -265,20 +288,39 @@ impl Lot {
                 Ok(None) => return self.over(key, Some(Fault::Reset), told),
             }
         }
-        if event.is_writable()
-            && let Err(error) = self.sessions[key].send(&self.target)
-        {
-            return self.over(key, Some(Fault::of(&error)), told);
+        // Reading comes first: to send on a connection that was reset takes the error away from who reads.
+        let ends = event.is_read_closed() || event.is_error();
+        if event.is_readable() || ends {
+            self.drain(key, ends, told);
         }
-        if event.is_readable() || event.is_read_closed() {
-            self.drain(key, event.is_read_closed(), told);
+        if event.is_writable() && self.sessions[key].stage == Stage::Open {
+            self.send(key, told);
         }
     }
 
-    /// Reads until there is nothing more; a short read says so, unless the end was announced with it.
+    /// What was left to be read by the turn before.
+    fn go_on_reading(&mut self, unread: Vec<usize>, told: &mut Vec<Happening>) {
+        for key in unread {
+            // A stranger by now has nothing to read, at worst.
+            let Some(session) = self.sessions.get_mut(key) else { continue };
+            session.is_unread = false;
+            self.drain(key, true, told);
+        }
+    }
+
+    /// Reads until there is nothing more, or enough for now; a short read says that there is nothing more,
+    /// unless the end was announced with it.
     fn drain(&mut self, key: usize, ends: bool, told: &mut Vec<Happening>) {
         let mut input = std::mem::take(&mut self.input);
+        let mut reads = 0;
         while let Some(session) = self.sessions.get_mut(key).filter(|session| session.stage == Stage::Open) {
+            if reads == READS_PER_TURN_MAX {
+                if !std::mem::replace(&mut session.is_unread, true) {
+                    self.unread.push(key);
+                }
+                break;
+            }
+            reads += 1;
             match session.receive(&mut input) {
                 Ok(Some(0)) => self.at_end(key, told),
                 Ok(Some(count)) => {
@@ -321,6 +363,7 @@ impl Lot {
         session.since_ns = at_ns;
         self.under_way -= 1;
         let Answer { fault, closes, .. } = answer;
+        session.is_parting |= closes;
         told.push(Happening::Answered { key, intended_ns, at_ns, fault, closes });
         true
     }
@@ -329,14 +372,17 @@ impl Lot {
     fn at_end(&mut self, key: usize, told: &mut Vec<Happening>) {
         let at_ns = self.now_ns();
         let session = &mut self.sessions[key];
-        let is_amid = session.reader.is_amid();
-        match session.reader.end(&self.target.expected) {
-            Some(answer) => {
-                self.answered(key, answer, at_ns, told);
-                self.over(key, None, told);
-            }
-            None => self.over(key, is_amid.then_some(Fault::Closed), told),
+        if let Some(fault) = session.broken {
+            // The end that a reset looks like, once it was told elsewhere.
+            return self.over(key, Some(fault), told);
         }
+        let is_amid = session.reader.is_amid();
+        let fault = match session.reader.end(&self.target.expected) {
+            Some(answer) if self.answered(key, answer, at_ns, told) => None,
+            Some(_) => Some(Fault::Malformed),
+            None => is_amid.then_some(Fault::Closed),
+        };
+        self.over(key, fault, told);
     }
 
     /// The one way a connection ends that the driver did not end.
@@ -346,7 +392,13 @@ impl Lot {
             return;
         }
         let unanswered = session.asked.len();
-        let fault = fault.or((unanswered > 0).then_some(Fault::Closed));
+        let fault = match fault {
+            // It was said that it would close: what was asked behind that is not its fault, nor is how it
+            // closes.
+            Some(Fault::Reset | Fault::Closed | Fault::Timeout) | None if session.is_parting => None,
+            None if unanswered > 0 => Some(Fault::Closed),
+            fault => fault,
+        };
         self.end(key);
         told.push(Happening::Over { key, fault, unanswered });
     }
@@ -378,8 +430,8 @@ impl Lot {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stub::{Move, Stub};
-    use crate::target::Question;
+    use crate::testing::stub::{Move, Stub};
+    use crate::wire::target::Question;
 
     fn lot(stub: &Stub) -> Lot {
         let (method, path, host) = ("GET".into(), "/".into(), "stub".into());
