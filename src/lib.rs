@@ -125,8 +125,8 @@
 //!
 //!   rails: config (plain data, above http)   observe (counters and logs, above nothing)
 //! ```
-//! A layer uses those below it and the rails; `tests/tidy.rs` checks every import. Beside the house stands the
-//! load generator (`loadtest/`), which knows nothing of it: a twin would share its mistakes.
+//! A layer uses those below it and the rails; `tests/tidy.rs` checks every import. Beside the house stands
+//! the load generator (`loadtest/`), which knows nothing of it: a twin would share its mistakes.
 //!
 //! # A request's way
 //!
