@@ -4,7 +4,7 @@
 //! without, so many are kept under way, as `ab` does without `-k`. Who closes is said by `--end`: whoever
 //! closes first keeps the port pair for a minute (TIME_WAIT), so source addresses take turns.
 
-mod rush;
+pub mod rush;
 
 use std::sync::{Mutex, PoisonError};
 

@@ -8,7 +8,8 @@ use crate::cli::{Aim, Size};
 use crate::engine::progress::Progress;
 use crate::host::cpus::Cpus;
 use crate::host::launch::{Recipe, Running};
-use crate::modes::closed::{self, Manner};
+use crate::modes::churn::{End, rush};
+use crate::modes::closed;
 use crate::report::{Comparison, Load, Report};
 use crate::run::{Ready, explain, share_of};
 use crate::wire::answer::Expected;
@@ -304,6 +305,12 @@ fn load(plan: &Plan, case: &Case, ready: &Ready, aim: &Aim) -> Result<Load, Stri
     let size = plan.size(case);
     explain(ready.plan(&case.name, aim, &size).run(&mut unseen, |duty| {
         let connections = share_of(size.connections, size.threads, duty.number);
-        closed::drive(duty, Manner { connections, depth: case.depth, rate_max: None })
+        if case.kind == Kind::Close {
+            let (connections, timeout_ns) = (connections as usize, TIMEOUT.as_nanos() as u64);
+            let manner = rush::Manner { connections, pace: None, timeout_ns, end: End::Server };
+            rush::drive(duty, manner).map(drop)
+        } else {
+            closed::drive(duty, closed::Manner { connections, depth: case.depth, rate_max: None })
+        }
     }))
 }
