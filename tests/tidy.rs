@@ -60,7 +60,18 @@ struct Source {
 }
 
 fn sources() -> Vec<Source> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    tree("src")
+}
+
+/// The server's and the load generator's.
+fn all_sources() -> Vec<Source> {
+    let mut generator = tree("loadtest/src");
+    generator.iter_mut().for_each(|source| source.path.insert_str(0, "../loadtest/src/"));
+    sources().into_iter().chain(generator).collect()
+}
+
+fn tree(folder: &str) -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let mut files = Vec::new();
     walk(&root, &mut files);
     assert!(files.len() > 40, "the tree was not found");
@@ -81,7 +92,8 @@ fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
 /// Test modules are left out, whether they stand at the foot of a file or in files of their own.
 fn read(root: &Path, file: &Path) -> Source {
     let path = file.strip_prefix(root).unwrap().display().to_string();
-    let is_test = path.ends_with("/tests.rs") || path.starts_with("reactor/sim");
+    let is_test =
+        path.ends_with("/tests.rs") || path.starts_with("reactor/sim") || path.starts_with("testing/");
     let text = fs::read_to_string(file).unwrap();
     let body = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
     let lines = if is_test { Vec::new() } else { body.lines().map(str::to_owned).collect() };
@@ -117,6 +129,18 @@ fn layers_import_only_those_below() {
     report(&broken);
 }
 
+/// A twin of the server's protocol code would share its mistakes, and find none.
+#[test]
+fn the_load_generator_knows_nothing_of_the_server() {
+    let names = |line: &String| code(line).contains("myriapod::") && !line.contains('"');
+    let broken: Vec<String> = tree("loadtest/src")
+        .into_iter()
+        .filter(|source| source.lines.iter().any(names))
+        .map(|source| format!("loadtest/src/{} uses the server's crate", source.path))
+        .collect();
+    report(&broken.join("\n"));
+}
+
 #[test]
 fn words_stand_only_where_they_may() {
     let mut broken = String::new();
@@ -149,7 +173,7 @@ fn has_word(line: &str, word: &str) -> bool {
 #[test]
 fn every_unsafe_block_says_why_it_is_sound() {
     let mut broken = String::new();
-    for source in sources() {
+    for source in all_sources() {
         for (number, line) in source.lines.iter().enumerate() {
             let above = &source.lines[number.saturating_sub(4)..number];
             if code(line).contains("unsafe {") && !above.iter().any(|line| line.contains("// SAFETY:")) {
@@ -163,7 +187,7 @@ fn every_unsafe_block_says_why_it_is_sound() {
 #[test]
 fn files_and_functions_fit_the_eye() {
     let mut broken = String::new();
-    for source in sources() {
+    for source in all_sources() {
         if source.lines.len() > FILE_LINES_MAX {
             let _ = writeln!(broken, "src/{}: {} lines; split it", source.path, source.lines.len());
         }
@@ -209,7 +233,7 @@ fn functions(lines: &[String]) -> Vec<(String, usize, usize)> {
 #[test]
 fn every_file_says_what_it_is() {
     let mut broken = String::new();
-    for source in sources() {
+    for source in all_sources() {
         if !source.lines.first().is_some_and(|line| line.starts_with("//! ")) {
             let _ = writeln!(broken, "src/{}: begins without a module doc", source.path);
         }

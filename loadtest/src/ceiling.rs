@@ -1,15 +1,18 @@
 //! The raw epoll ceiling: the least a single thread can do between a request and its answer.
 //!
-//! One edge-triggered epoll loop. Per event: `recv` into one shared buffer, count the ends of heads (`\r\n\r\n`), `send`
-//! as many canned answers from a block of them built at start, so that pipelined answers cost no copying. What a
-//! server needs beyond this is its price, and `scripts/bench.sh` reports it as a ratio.
+//! One edge-triggered epoll loop. Per event: `recv` into one shared buffer, count the ends of heads
+//! (`\r\n\r\n`), `send` as many canned answers from a block of them built at start, so that pipelined answers
+//! cost no copying. What a server needs beyond this is its price, and `scripts/bench.sh` reports it as a
+//! ratio.
 //!
-//! Promises: the same bytes, field for field, as the server's own answer to `/plaintext` (only the date stands still);
-//! a short read ends the visit, as there is nothing more to fetch; it listens on 127.0.0.1 only.
+//! Promises: the same bytes, field for field, as the server's own answer to `/plaintext` (only the date
+//! stands still); a short read ends the visit, as there is nothing more to fetch; it listens on 127.0.0.1
+//! only.
 //!
-//! Deliberately not here: HTTP. Nothing is parsed and nothing remembered between two reads, so an end of head cut in
-//! two by a read goes unanswered (no load generator on loopback cuts one); a peer that lets its receive window
-//! fill is dropped rather than queued for; there are no timeouts. Never put this before anything but a benchmark.
+//! Deliberately not here: HTTP. Nothing is parsed and nothing remembered between two reads, so an end of head
+//! cut in two by a read goes unanswered (no load generator on loopback cuts one); a peer that lets its
+//! receive window fill is dropped rather than queued for; there are no timeouts. Never put this before
+//! anything but a benchmark.
 //!
 //! Signals keep their default action: SIGTERM and SIGINT end it at once.
 
@@ -189,7 +192,8 @@ impl Ceiling {
     fn visit(&mut self, client: RawFd, edges: u32) {
         let hung_up = edges & (libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR) as u32 != 0;
         if self.exchange(client) == After::Close || hung_up {
-            // SAFETY: takes no pointers; by the struct's invariant `client` is open, and nobody uses it after this.
+            // SAFETY: takes no pointers; by the struct's invariant `client` is open, and nobody uses it after
+            // this.
             unsafe { libc::close(client) };
         }
     }

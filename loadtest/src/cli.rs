@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::engine::progress::Progress;
 use crate::modes::churn::{self, Churn};
 use crate::modes::closed::Closed;
 use crate::modes::compare::Compare;
@@ -13,15 +14,14 @@ use crate::modes::hold::{self, Hold};
 use crate::modes::open::Open;
 use crate::modes::slow::{self, Slow};
 use crate::modes::sweep;
-use crate::preflight::Check;
-use crate::progress::Progress;
 use crate::report::{Known, Report, Unit};
 use crate::units;
+use crate::wire::preflight::Check;
 
 /// Drives HTTP/1.1 servers and measures them honestly.
 ///
-/// Every answer is checked. Latency in `open` counts from when a request was due, so a server that stalls cannot
-/// hide it. Load goes to this host only, unless --allow-remote says otherwise.
+/// Every answer is checked. Latency in `open` counts from when a request was due, so a server that stalls
+/// cannot hide it. Load goes to this host only, unless --allow-remote says otherwise.
 #[derive(Debug, Parser)]
 #[command(name = "myriapod-load", version, max_term_width = 100, arg_required_else_help = true)]
 #[command(args_override_self = true)]

@@ -1,47 +1,22 @@
 //! `myriapod-load`: drives HTTP/1.1 servers and measures them honestly.
 //!
-//! The way of a run: [`cli`] reads what is wanted and picks the mode; [mod@run] asks the target ([`preflight`]);
-//! [`conduct`] starts threads, each with a descriptor table ([`table`]) and connections ([`lot`]) of its own; a
-//! mode ([`modes`]) decides what they do; what they count ([`tally`]) is added up into a [`report`], which is told.
+//! The way of a run: [`cli`] reads what is wanted and picks the mode; [mod@run] asks the target what a right
+//! answer is ([`wire`]); the [`engine`] starts threads, each with a descriptor table and connections of its
+//! own; a mode ([`modes`]) decides what they do; what they count is added up into a [`report`], which is
+//! told. What the server's process and the machine take meanwhile, [`host`] sees.
 //!
 //! It shares nothing with the server it was made for: a twin of its protocol code would share its mistakes.
 
-#![expect(dead_code, reason = "the modes that need the rest, and the telling of reports, come next")]
-
-mod addresses;
-mod alarm;
-mod answer;
-mod chunks;
 mod cli;
-mod conduct;
-mod cpus;
-mod faults;
-#[cfg(test)]
-mod hostile;
-mod idle;
-mod latency;
-mod launch;
-mod lot;
-mod machine;
+mod engine;
+mod host;
 mod modes;
-#[cfg(test)]
-mod oracle;
-mod preflight;
-mod process;
-mod progress;
 mod report;
 mod run;
-mod schedule;
-mod scrape;
-mod session;
-mod socket;
-mod stats;
 #[cfg(test)]
-mod stub;
-mod table;
-mod tally;
-mod target;
+mod testing;
 mod units;
+mod wire;
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -50,7 +25,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::cli::{Cli, Output};
-use crate::progress::Progress;
+use crate::engine::progress::Progress;
 use crate::report::{Report, expect, html, json, svg, text};
 
 /// It ran and was found wanting: an expectation failed, or the figures must not be used.

@@ -4,14 +4,15 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use crate::answer::Expected;
 use crate::cli::{Aim, Size};
-use crate::conduct::{Origin, Plan};
-use crate::preflight;
-use crate::process::Process;
+use crate::engine::conduct::{Origin, Plan};
+use crate::engine::table;
+use crate::host::machine;
+use crate::host::process::Process;
 use crate::report::Report;
-use crate::target::{Question, Target, Url};
-use crate::{machine, table};
+use crate::wire::answer::Expected;
+use crate::wire::preflight;
+use crate::wire::target::{Question, Target, Url};
 
 /// A target that was asked and answered, and who it is.
 pub struct Ready {

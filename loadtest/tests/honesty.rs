@@ -5,7 +5,7 @@ use std::process::Command;
 use serde_json::Value;
 
 #[allow(dead_code, reason = "the tests inside the binary use the rest")]
-#[path = "../src/stub.rs"]
+#[path = "../src/testing/stub.rs"]
 mod stub;
 
 use std::time::Duration;

@@ -283,8 +283,8 @@ impl Reactor {
             }
         }
         if count == EVENTS_MAX as u64 {
-            // More waits in the kernel, in the order it came: behind a million clients that all leave at once, a
-            // new one would wait until the last of them is gone. One look each turn lets it in.
+            // More waits in the kernel, in the order it came: behind very many clients that all leave at
+            // once, a new one would wait until the last of them is gone. One look each turn lets it in.
             self.listeners.iter_mut().for_each(|listener| listener.is_ready = true);
         }
         self.floor.tally.turns.add(1);

@@ -9,14 +9,14 @@ use std::io;
 use clap::Args;
 
 use crate::cli::{Aim, Output, Size};
-use crate::conduct::Duty;
-use crate::faults::Fault;
-use crate::lot::{Happening, Lot};
-use crate::progress::Progress;
+use crate::engine::conduct::Duty;
+use crate::engine::faults::Fault;
+use crate::engine::lot::{Happening, Lot};
+use crate::engine::progress::Progress;
+use crate::engine::schedule::Schedule;
+use crate::engine::tally::Post;
 use crate::report::Report;
 use crate::run::{explain, share_of};
-use crate::schedule::Schedule;
-use crate::tally::Post;
 use crate::units;
 
 /// The flags of `closed`.

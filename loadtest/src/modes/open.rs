@@ -12,17 +12,17 @@ use std::io;
 use clap::{ArgGroup, Args};
 
 use crate::cli::{Aim, Output, Size};
-use crate::conduct::Duty;
-use crate::faults::Fault;
-use crate::idle::Idle;
-use crate::lot::{Happening, Lot};
+use crate::engine::conduct::Duty;
+use crate::engine::faults::Fault;
+use crate::engine::idle::Idle;
+use crate::engine::lot::{Happening, Lot};
+use crate::engine::progress::Progress;
+use crate::engine::schedule::{Arrivals, Pace, Schedule};
+use crate::engine::tally::Post;
 use crate::modes::closed::{RETRY_NS, connect};
 use crate::modes::sweep::{self, Sweeping};
-use crate::progress::Progress;
 use crate::report::{Load, Report};
 use crate::run::{Ready, explain, share_of};
-use crate::schedule::{Arrivals, Pace, Schedule};
-use crate::tally::Post;
 use crate::units;
 
 /// The flags of `open`.
@@ -421,9 +421,9 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::conduct::Plan;
+    use crate::engine::conduct::Plan;
     use crate::modes::closed;
-    use crate::stub::{Move, Stub};
+    use crate::testing::stub::{Move, Stub};
 
     const STALL: Duration = Duration::from_millis(300);
 

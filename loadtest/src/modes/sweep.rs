@@ -5,9 +5,9 @@
 
 use clap::Args;
 
+use crate::engine::progress::Progress;
 use crate::modes::closed;
 use crate::modes::open::{Open, is_busy, is_late, shortfall};
-use crate::progress::Progress;
 use crate::report::{Known, Load, Report, Unit};
 use crate::run::{Ready, explain, share_of};
 
@@ -111,8 +111,8 @@ mod tests {
 
     use super::*;
     use crate::cli::Cli;
-    use crate::latency::Latency;
-    use crate::stub::{Move, Stub};
+    use crate::engine::latency::Latency;
+    use crate::testing::stub::{Move, Stub};
 
     fn load(percent: u32, achieved: f64, p99_ns: u64) -> Load {
         let mut latency = Latency::default();

@@ -13,7 +13,7 @@ use super::expect::Judgement;
 use super::slope::{Slopes, slopes};
 use super::tables::POINTS;
 use super::{Comparison, Fact, Load, Machine, Moment, Report, Step, Unit};
-use crate::latency::Latency;
+use crate::engine::latency::Latency;
 
 const SCHEMA: &str = "myriapod-load/1";
 

@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::latency::Latency;
+use crate::engine::latency::Latency;
 use expect::Judgement;
 
 /// One run of one mode.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{
     Case, Comparison, Fact, Held, Load, Machine, Moment, Ratio, Report, Scraped, Step, Unit, Versus,
 };
-use crate::latency::Latency;
+use crate::engine::latency::Latency;
 
 /// Every sample with the name it is written under.
 pub fn all() -> Vec<(&'static str, Report)> {

@@ -6,7 +6,7 @@ use super::slope::{Slope, slopes};
 use super::table::Table;
 use super::units::{self, UNKNOWN};
 use super::{Case, Held, Load, Ratio, Report, Step, Versus};
-use crate::latency::Latency;
+use crate::engine::latency::Latency;
 
 /// How much room there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

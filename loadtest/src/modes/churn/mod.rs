@@ -4,19 +4,19 @@
 //! without, so many are kept under way, as `ab` does without `-k`. Who closes is said by `--end`: whoever
 //! closes first keeps the port pair for a minute (TIME_WAIT), so source addresses take turns.
 
-mod rush;
+pub mod rush;
 
 use std::sync::{Mutex, PoisonError};
 
 use clap::Args;
 
 use crate::cli::{Aim, Output, Size};
-use crate::faults::Fault;
-use crate::latency::Latency;
-use crate::machine::{self, Tcp};
+use crate::engine::faults::Fault;
+use crate::engine::latency::Latency;
+use crate::engine::progress::Progress;
+use crate::host::machine::{self, Tcp};
 use crate::modes::churn::rush::{Manner, drive};
 use crate::modes::open::{Timing, own_limits, shortfall};
-use crate::progress::Progress;
 use crate::report::{Known, Load, Report, Unit};
 use crate::run::{Ready, explain, share_of};
 

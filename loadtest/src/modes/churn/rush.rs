@@ -9,14 +9,14 @@
 use std::collections::VecDeque;
 use std::io;
 
-use crate::conduct::Duty;
-use crate::faults::Fault;
-use crate::latency::Latency;
-use crate::lot::{Happening, Lot};
+use crate::engine::conduct::Duty;
+use crate::engine::faults::Fault;
+use crate::engine::latency::Latency;
+use crate::engine::lot::{Happening, Lot};
+use crate::engine::schedule::{Pace, Schedule};
+use crate::engine::tally::Post;
 use crate::modes::churn::End;
 use crate::modes::closed::RETRY_NS;
-use crate::schedule::{Pace, Schedule};
-use crate::tally::Post;
 
 /// What each thread keeps up.
 #[derive(Clone, Copy, Debug)]
@@ -296,11 +296,11 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::conduct::Plan;
-    use crate::progress::Progress;
+    use crate::engine::conduct::Plan;
+    use crate::engine::progress::Progress;
+    use crate::engine::schedule::Arrivals;
     use crate::report::Load;
-    use crate::schedule::Arrivals;
-    use crate::stub::{Move, Stub};
+    use crate::testing::stub::{Move, Stub};
 
     fn run(stub: &Stub, rate: Option<f64>, connections: usize, end: End) -> Load {
         let timeout = Duration::from_secs(1);

@@ -1,17 +1,19 @@
-//! Runs the blocks: every server of every case once, in random order, until the control holds or patience ends.
+//! Runs the blocks: every server of every case once, in random order, until the control holds or patience
+//! ends.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use crate::answer::Expected;
 use crate::cli::{Aim, Size};
-use crate::cpus::Cpus;
-use crate::launch::{Recipe, Running};
-use crate::modes::closed::{self, Manner};
-use crate::preflight::{self, Check};
-use crate::progress::Progress;
+use crate::engine::progress::Progress;
+use crate::host::cpus::Cpus;
+use crate::host::launch::{Recipe, Running};
+use crate::modes::churn::{End, rush};
+use crate::modes::closed;
 use crate::report::{Comparison, Load, Report};
 use crate::run::{Ready, explain, share_of};
+use crate::wire::answer::Expected;
+use crate::wire::preflight::{self, Check};
 
 use super::crowd;
 use super::plan::{Case, Kind, Plan};
@@ -110,8 +112,8 @@ impl<'a> Contest<'a> {
         Ok(())
     }
 
-    /// Somebody else may have taken the port, or all of the machine for a moment; but a server that never worked
-    /// will not work now.
+    /// Somebody else may have taken the port, or all of the machine for a moment; but a server that never
+    /// worked will not work now.
     fn measure_patiently(&mut self, at: usize, place: usize, entrant: usize) -> Result<Sample, String> {
         let mut tries = 1;
         loop {
@@ -303,6 +305,12 @@ fn load(plan: &Plan, case: &Case, ready: &Ready, aim: &Aim) -> Result<Load, Stri
     let size = plan.size(case);
     explain(ready.plan(&case.name, aim, &size).run(&mut unseen, |duty| {
         let connections = share_of(size.connections, size.threads, duty.number);
-        closed::drive(duty, Manner { connections, depth: case.depth, rate_max: None })
+        if case.kind == Kind::Close {
+            let (connections, timeout_ns) = (connections as usize, TIMEOUT.as_nanos() as u64);
+            let manner = rush::Manner { connections, pace: None, timeout_ns, end: End::Server };
+            rush::drive(duty, manner).map(drop)
+        } else {
+            closed::drive(duty, closed::Manner { connections, depth: case.depth, rate_max: None })
+        }
     }))
 }

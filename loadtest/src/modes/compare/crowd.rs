@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use mio::Poll;
 
-use crate::lot::{Happening, Lot, Setup};
-use crate::machine;
+use crate::engine::lot::{Happening, Lot, Setup};
+use crate::engine::table;
+use crate::host::machine;
 use crate::run::{Ready, SPARE_DESCRIPTORS, explain};
-use crate::table;
 
 /// Bytes that each connection takes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -106,7 +106,8 @@ impl Crowd {
                     self.pending.remove(&key);
                     self.errors += u64::from(fault.is_some());
                 }
-                // Also one that had its answer: a server that hangs up on its idlers was not measured with them.
+                // Also one that had its answer: a server that hangs up on its idlers was not measured with
+                // them.
                 Happening::Over { key, .. } => {
                     self.pending.remove(&key);
                     self.errors += 1;

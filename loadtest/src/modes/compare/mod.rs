@@ -1,17 +1,18 @@
 //! Servers beside each other, measured so that a difference of two percent means something.
 //!
 //! Each server is started from a command, anew for each measurement, so that the luck of one memory layout
-//! averages out. A block measures every server once, in random order, and the first one twice: its second self is
-//! the control. Ratios are taken within a block, so that what changes slowly on the machine cancels out. Where the
-//! control differs from the first server by more than the bound, the figures of that case are not valid, and the
-//! report says so.
+//! averages out. A block measures every server once, in random order, and the first one twice: its second
+//! self is the control. Ratios are taken within a block, so that what changes slowly on the machine cancels
+//! out. Where the control differs from the first server by more than the bound, the figures of that case are
+//! not valid, and the report says so.
 //!
-//! [`plan`] says what is wanted, [`contest`] runs the blocks, [`crowd`] holds idle connections, [`verdict`] makes
-//! ratios of samples.
+//! [`plan`] says what is wanted, [`contest`] runs the blocks, [`crowd`] holds idle connections, [`verdict`]
+//! makes ratios of samples.
 
 mod contest;
 mod crowd;
 mod plan;
+mod stats;
 mod verdict;
 
 use std::path::PathBuf;
@@ -19,8 +20,8 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::cli::Output;
-use crate::launch::Recipe;
-use crate::progress::Progress;
+use crate::engine::progress::Progress;
+use crate::host::launch::Recipe;
 use crate::report::Report;
 use contest::Contest;
 use plan::{Ask, Plan, Settings, Written};
@@ -28,10 +29,11 @@ use plan::{Ask, Plan, Settings, Written};
 /// The flags of `compare`.
 #[derive(Debug, Args)]
 pub struct Compare {
-    /// A server and the shell command that starts it on `{port}`; `{dir}` is a scratch folder; may be given again
+    /// A server and the shell command that starts it on `{port}`; `{dir}` is a scratch folder; may be given
+    /// again
     ///
-    /// The first one is what the others are divided by. Write `exec` before a command that has more to it than a
-    /// program and its arguments, so that no shell stays beside the server.
+    /// The first one is what the others are divided by. Write `exec` before a command that has more to it
+    /// than a program and its arguments, so that no shell stays beside the server.
     #[arg(long = "server", value_name = "NAME=COMMAND", value_parser = Recipe::parse)]
     servers: Vec<Recipe>,
     /// Servers, cases and settings from a TOML file

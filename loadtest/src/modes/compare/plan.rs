@@ -1,7 +1,8 @@
 //! What is to be compared: servers, cases and settings, from flags or from a TOML file.
 //!
-//! A file has `[settings]`, `[[server]]` and `[[case]]`, with the names that the flags have; `scripts/compare.toml`
-//! is one, with comments. A flag goes before the file's setting. All mistakes of a plan are told together.
+//! A file has `[settings]`, `[[server]]` and `[[case]]`, with the names that the flags have;
+//! `scripts/compare.toml` is one, with comments. A flag goes before the file's setting. All mistakes of a
+//! plan are told together.
 
 use std::path::Path;
 use std::time::Duration;
@@ -9,8 +10,8 @@ use std::time::Duration;
 use clap::Args;
 use serde::{Deserialize, Deserializer};
 
-use crate::cpus::Cpus;
-use crate::launch::Recipe;
+use crate::host::cpus::Cpus;
+use crate::host::launch::Recipe;
 use crate::units;
 
 /// A plan without mistakes.

@@ -1,7 +1,7 @@
 //! From samples to ratios, and whether they may be believed. Nothing is measured here.
 
+use crate::modes::compare::stats;
 use crate::report::{self, Held, Load, Ratio, Versus};
-use crate::stats;
 
 use super::contest::Trial;
 use super::crowd::Weight;
@@ -191,9 +191,9 @@ fn held(samples: &[Sample], first: &[Sample]) -> Option<Held> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::answer::Expected;
-    use crate::launch::Recipe;
+    use crate::host::launch::Recipe;
     use crate::modes::compare::plan::{Ask, Case, Plan, Settings};
+    use crate::wire::answer::Expected;
 
     fn plan() -> Plan {
         let recipe = |name: &str| Recipe { name: name.into(), command: "{port}".into() };

@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 
 use mio::{Poll, Waker};
 
-use crate::conduct::Origin;
-use crate::faults::Fault;
-use crate::lot::{Lot, Setup};
+use crate::engine::conduct::Origin;
+use crate::engine::faults::Fault;
+use crate::engine::lot::{Lot, Setup};
+use crate::engine::table;
+use crate::engine::tally::{Beat, Tally};
 use crate::modes::hold::keeper::{Board, Keeper, Order};
 use crate::run::share_of;
-use crate::table;
-use crate::tally::{Beat, Tally};
-use crate::target::Target;
+use crate::wire::target::Target;
 
 /// Threads that hold connections.
 pub struct Crew<'scope> {

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 
-use crate::faults::Fault;
-use crate::lot::{Happening, Lot};
-use crate::schedule::Schedule;
-use crate::tally::{Beat, Post};
+use crate::engine::faults::Fault;
+use crate::engine::lot::{Happening, Lot};
+use crate::engine::schedule::Schedule;
+use crate::engine::tally::{Beat, Post};
 
 /// What a keeper is told.
 pub enum Order {

@@ -1,5 +1,5 @@
-//! Holds many connections: each proves itself by one answer, and is then left alone, while the server's memory, its
-//! idle CPU time and the latency of a probe are measured step by step.
+//! Holds many connections: each proves itself by one answer, and is then left alone, while the server's
+//! memory, its idle CPU time and the latency of a probe are measured step by step.
 //!
 //! Kernel memory is that of the whole machine: on loopback both ends of every connection.
 
@@ -12,12 +12,13 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::cli::{Aim, Output};
+use crate::engine::progress::Progress;
+use crate::engine::table;
 use crate::modes::hold::crew::{Crew, Means};
 use crate::modes::hold::stages::Stages;
-use crate::progress::Progress;
 use crate::report::{Known, Report, Unit};
 use crate::run::SPARE_DESCRIPTORS;
-use crate::{table, units};
+use crate::units;
 
 /// What its report tells besides loads and steps.
 pub const FACTS: [Known; 12] = [
@@ -158,7 +159,7 @@ mod tests {
 
     use super::*;
     use crate::cli::{Cli, Mode};
-    use crate::stub::{Move, Stub};
+    use crate::testing::stub::{Move, Stub};
 
     /// Runs `hold` against a stub whose first two answers teach what a right one is.
     fn held(stub: &Stub, flags: &str) -> Result<Report, String> {

@@ -1,19 +1,20 @@
-//! The stages of a hold, one after the other: open to a step, rest, measure, probe; then keep some busy, sweep, close,
-//! and see what the server gives back.
+//! The stages of a hold, one after the other: open to a step, rest, measure, probe; then keep some busy,
+//! sweep, close, and see what the server gives back.
 
 use std::time::{Duration, Instant};
 
 use crate::cli::Size;
-use crate::conduct::{Plan, load_of};
+use crate::engine::conduct::{Plan, load_of};
+use crate::engine::progress::Progress;
+use crate::engine::schedule::{Arrivals, Pace};
+use crate::host::machine;
+use crate::host::process::Process;
+use crate::host::scrape;
 use crate::modes::hold::crew::{Crew, add_up};
 use crate::modes::hold::{FACTS, Hold};
 use crate::modes::open;
-use crate::process::Process;
-use crate::progress::Progress;
 use crate::report::{Load, Report, Scraped, Step};
 use crate::run::{Ready, explain};
-use crate::schedule::{Arrivals, Pace};
-use crate::{machine, scrape};
 
 /// How long nothing may move before opening, sweeping or closing is given up.
 const STANDSTILL_MAX: Duration = Duration::from_secs(30);

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use super::ends::Ends;
 use super::flock::{Flock, Manner};
-use crate::addresses::Sources;
-use crate::progress::Progress;
+use crate::engine::addresses::Sources;
+use crate::engine::progress::Progress;
+use crate::engine::table;
 use crate::run::{SPARE_DESCRIPTORS, share_of};
-use crate::table;
 
 /// All slow connections of one kind.
 pub struct Crowd {

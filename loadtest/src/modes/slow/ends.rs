@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::facts::FACTS;
-use crate::latency::Latency;
+use crate::engine::latency::Latency;
 use crate::report::Report;
 
 /// How one slow connection ended, as its client saw it.
@@ -79,7 +79,8 @@ impl Ends {
         }
     }
 
-    /// How many ended this way.
+    /// How many ended this way; in tests.
+    #[cfg(test)]
     pub fn of(&self, way: Way) -> u64 {
         self.stays[way as usize].count()
     }

@@ -1,7 +1,7 @@
 //! What the slow ones did to the others and to the server's memory, as figures of a report.
 
-use crate::machine;
-use crate::process::Process;
+use crate::host::machine;
+use crate::host::process::Process;
 use crate::report::{Known, Load, Report, Unit};
 
 /// The single figures of the mode.

@@ -17,8 +17,8 @@ use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
 use super::ends::{Ends, Way};
-use crate::addresses::Sources;
-use crate::socket;
+use crate::engine::addresses::Sources;
+use crate::engine::socket;
 
 /// What every slow connection of a flock does.
 #[derive(Clone, Debug)]

@@ -19,17 +19,17 @@ pub use self::facts::FACTS;
 use self::facts::Level;
 use self::flock::Manner;
 use super::open;
-use crate::answer::Expected;
 use crate::cli::{Aim, Output, Size};
-use crate::preflight::{self, Check};
-use crate::process::Process;
-use crate::progress::Progress;
+use crate::engine::progress::Progress;
+use crate::engine::schedule::{Arrivals, Pace};
+use crate::engine::table;
+use crate::host::process::Process;
 use crate::report::{Load, Report};
 use crate::run::{Ready, explain, share_of};
-use crate::schedule::{Arrivals, Pace};
-use crate::table;
-use crate::target::{Question, Target, Url};
 use crate::units;
+use crate::wire::answer::Expected;
+use crate::wire::preflight::{self, Check};
+use crate::wire::target::{Question, Target, Url};
 
 /// The flags of `slow`.
 #[derive(Debug, Args)]

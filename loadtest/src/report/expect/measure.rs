@@ -2,7 +2,7 @@
 
 use super::metric::{self, Memory, Metric, OfLoad, OfStep, OfVersus, Point};
 use super::spelling;
-use crate::latency::Latency;
+use crate::engine::latency::Latency;
 use crate::report::slope::{Slope, slopes};
 use crate::report::{Load, Report, Step, Unit, Versus};
 

@@ -1,7 +1,7 @@
 //! Names of what can be expected, and what each is.
 
 use super::spelling;
-use crate::faults::Fault;
+use crate::engine::faults::Fault;
 use crate::report::Unit;
 
 /// A figure that a report may have.

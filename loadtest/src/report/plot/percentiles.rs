@@ -6,7 +6,7 @@ use super::pen::{Area, Pen};
 use super::scale::{Scale, Tick};
 use super::theme::class_of;
 use super::{Picture, Plot};
-use crate::latency::Latency;
+use crate::engine::latency::Latency;
 use crate::report::tables::POINTS;
 use crate::report::{Load, Report, Unit, units};
 

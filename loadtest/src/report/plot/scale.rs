@@ -47,8 +47,8 @@ impl Scale {
         scale
     }
 
-    /// As [`linear`](Scale::linear) where the data grows from little; else around the data, since growth on top
-    /// of much would be a level line.
+    /// As [`linear`](Scale::linear) where the data grows from little; else around the data, since growth on
+    /// top of much would be a level line.
     pub fn grown(values: impl Iterator<Item = f64> + Clone, unit: Unit, ticks_max: usize) -> Scale {
         let (low, high) = ends(values.clone());
         if low > high / 2.0 && low < high {

@@ -69,7 +69,8 @@ fn colours(is_dark: bool) -> String {
     let mut rules = format!(
         ".plot text{{fill:{ink}}}.plot .name{{fill:currentColor}}\
          .plot .ground{{fill:{ground};stroke:{lines}}}\
-         .plot .muted,.plot .tick,.plot .about{{fill:{muted}}}.plot .grid{{stroke:{grid}}}.plot .axis{{stroke:{axis}}}\
+         .plot .muted,.plot .tick,.plot .about{{fill:{muted}}}\
+         .plot .grid{{stroke:{grid}}}.plot .axis{{stroke:{axis}}}\
          .plot .halo{{stroke:{ground};stroke-width:1.5}}"
     );
     for (class, light, dark) in SERIES {

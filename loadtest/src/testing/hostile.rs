@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::answer::Expected;
-use crate::conduct::{Origin, Plan};
-use crate::faults::Fault;
+use crate::engine::conduct::{Origin, Plan};
+use crate::engine::faults::Fault;
+use crate::engine::progress::Progress;
+use crate::engine::schedule::{Arrivals, Pace};
 use crate::modes::{closed, open};
-use crate::progress::Progress;
 use crate::report::Load;
-use crate::schedule::{Arrivals, Pace};
-use crate::target::{Question, Target};
+use crate::wire::answer::Expected;
+use crate::wire::target::{Question, Target};
 
 /// A server that does something to each connection, on a thread of its own.
 struct Server {

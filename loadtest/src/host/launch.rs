@@ -1,9 +1,10 @@
-//! Servers started from given commands: on a free port, with a scratch folder, in a process group with a guardian.
+//! Servers started from given commands: on a free port, with a scratch folder, in a process group with a
+//! guardian.
 //!
 //! Promises: nothing started here outlives this process. What goes out of scope is ended, also when a panic
-//! unwinds. Should this process be killed, the guardian, a shell that waits for the end of a pipe that only this
-//! process holds, kills the whole group, workers of a master process included. It is there before the server is,
-//! and leads the group, so that its number stays the group's until it is reaped.
+//! unwinds. Should this process be killed, the guardian, a shell that waits for the end of a pipe that only
+//! this process holds, kills the whole group, workers of a master process included. It is there before the
+//! server is, and leads the group, so that its number stays the group's until it is reaped.
 
 use std::fs::{self, File};
 use std::io;
@@ -16,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use crate::cpus::{self, Cpus};
+use crate::host::cpus::{self, Cpus};
 
 /// How a server is started.
 #[derive(Clone, Debug, PartialEq, Eq)]

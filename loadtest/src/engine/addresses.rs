@@ -1,8 +1,8 @@
 //! Where connections come from: a port pair is finite, source addresses are not.
 //!
-//! One source address has at most 64 512 ports towards one listener, 28 232 as Linux comes. All of 127.0.0.0/8
-//! is this host, so on loopback each thread takes addresses of its own, in turn, and no thread ever needs many
-//! ports of one.
+//! One source address has at most 64 512 ports towards one listener, 28 232 as Linux comes. All of
+//! 127.0.0.0/8 is this host, so on loopback each thread takes addresses of its own, in turn, and no thread
+//! ever needs many ports of one.
 
 use std::net::{IpAddr, Ipv4Addr};
 

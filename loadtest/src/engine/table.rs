@@ -15,7 +15,8 @@ pub fn make_private() -> io::Result<()> {
         return Ok(());
     }
     // Closing the highest number there can be closes nothing; containers allow it where they forbid
-    // `unshare`. SAFETY: three integers; no descriptor has this number.
+    // `unshare`.
+    // SAFETY: three integers; no descriptor has this number.
     let outcome = unsafe {
         libc::syscall(libc::SYS_close_range, libc::c_uint::MAX, libc::c_uint::MAX, libc::CLOSE_RANGE_UNSHARE)
     };

@@ -8,9 +8,9 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
-use crate::answer::{Answer, Expected, Memory, Read, Reader};
-use crate::faults::Fault;
-use crate::target::Target;
+use crate::engine::faults::Fault;
+use crate::wire::answer::{Answer, Expected, Memory, Read, Reader};
+use crate::wire::target::Target;
 
 /// Bodies longer than this are checked by their length only: comparing them would be the load's own work.
 const KNOWN_BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -182,7 +182,7 @@ fn is_chunked(head: &[u8]) -> bool {
 
 fn without_chunks(body: &[u8]) -> Vec<u8> {
     let mut data = Vec::new();
-    let _ = crate::chunks::Chunks::default().take(body, |piece| data.extend_from_slice(piece));
+    let _ = crate::wire::chunks::Chunks::default().take(body, |piece| data.extend_from_slice(piece));
     data
 }
 
@@ -202,7 +202,7 @@ mod tests {
     use std::net::TcpListener;
 
     use super::*;
-    use crate::target::Question;
+    use crate::wire::target::Question;
 
     /// A server that answers one question a connection, with the given texts in turn.
     fn learned(answers: Vec<&'static str>, told: Expected, check: Check) -> Result<Expected, String> {

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 /// A process on this machine.
 #[derive(Clone, Debug)]
 pub struct Process {
-    pub id: u32,
     folder: PathBuf,
 }
 
@@ -14,12 +13,12 @@ impl Process {
     /// One that is there.
     pub fn of(id: u32) -> Option<Process> {
         let folder = PathBuf::from(format!("/proc/{id}"));
-        folder.is_dir().then_some(Process { id, folder })
+        folder.is_dir().then_some(Process { folder })
     }
 
     /// This process.
     pub fn own() -> Process {
-        Process { id: std::process::id(), folder: PathBuf::from("/proc/self") }
+        Process { folder: PathBuf::from(format!("/proc/{}", std::process::id())) }
     }
 
     /// Whoever listens on a TCP port of this machine, if its descriptors may be read: the first of a family
@@ -68,11 +67,6 @@ impl Process {
     fn own_memory_bytes(&self) -> Option<u64> {
         let text = fs::read_to_string(self.folder.join("smaps_rollup")).ok()?;
         kilobytes(&text, "Pss:")
-    }
-
-    /// Its name, for people.
-    pub fn name(&self) -> String {
-        fs::read_to_string(self.folder.join("comm")).unwrap_or_default().trim().to_string()
     }
 
     /// Processes it has started, and theirs: a server may be many.
@@ -158,11 +152,13 @@ mod tests {
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 let mut child = sleeper.arg("60").spawn().unwrap();
-                let ids: Vec<u32> = Process::own().family().iter().map(|process| process.id).collect();
+                let folders: Vec<PathBuf> =
+                    Process::own().family().into_iter().map(|process| process.folder).collect();
                 child.kill().unwrap();
                 child.wait().unwrap();
-                assert!(ids.contains(&child.id()), "{ids:?}");
-                assert_eq!(ids[0], std::process::id());
+                let of_child = PathBuf::from(format!("/proc/{}", child.id()));
+                assert!(folders.contains(&of_child), "{folders:?}");
+                assert_eq!(folders[0], Process::own().folder);
             });
         });
         assert_eq!(parent_of(std::process::id()), Some(std::os::unix::process::parent_id()));

@@ -2,7 +2,7 @@
 
 use std::net::{SocketAddr, ToSocketAddrs};
 
-use crate::answer::Expected;
+use crate::wire::answer::Expected;
 
 /// Requests in the prepared block, so that a pipelined batch is one `send`.
 const BATCH_BYTES: usize = 64 * 1024;

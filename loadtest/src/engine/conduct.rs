@@ -9,15 +9,15 @@ use std::time::{Duration, Instant};
 
 use mio::Poll;
 
-use crate::addresses::Sources;
-use crate::faults::Fault;
-use crate::lot::{Lot, Setup};
-use crate::process::Process;
-use crate::progress::Progress;
+use crate::engine::addresses::Sources;
+use crate::engine::faults::Fault;
+use crate::engine::lot::{Lot, Setup};
+use crate::engine::progress::Progress;
+use crate::engine::table;
+use crate::engine::tally::{Beat, Post, Tally};
+use crate::host::process::Process;
 use crate::report::{Load, Moment};
-use crate::table;
-use crate::tally::{Beat, Post, Tally};
-use crate::target::Target;
+use crate::wire::target::Target;
 
 /// One load to be run.
 pub struct Plan<'a> {
@@ -255,15 +255,15 @@ fn errors_of(tally: &Tally) -> u64 {
 impl Plan<'static> {
     /// A load of one thread on the server of the tests, without warming up.
     pub fn on(
-        stub: &crate::stub::Stub,
+        stub: &crate::testing::stub::Stub,
         closes: bool,
         timeout: Duration,
         measured: Duration,
     ) -> Plan<'static> {
         let (method, path, host) = ("GET".into(), "/".into(), "stub".into());
-        let question = crate::target::Question { method, path, host, closes, ..Default::default() };
+        let question = crate::wire::target::Question { method, path, host, closes, ..Default::default() };
         let body = Some(b"hello".to_vec());
-        let expected = crate::answer::Expected { status: Some(200), length: Some(5), body };
+        let expected = crate::wire::answer::Expected { status: Some(200), length: Some(5), body };
         Plan {
             name: "test".into(),
             target: Arc::new(Target::new(stub.address, &question, expected)),
@@ -281,7 +281,7 @@ impl Plan<'static> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stub::{Move, Stub};
+    use crate::testing::stub::{Move, Stub};
 
     fn run(drive: impl Fn(Duty) -> io::Result<()> + Sync) -> io::Result<Load> {
         let stub = Stub::new(|_| Move::Answer);

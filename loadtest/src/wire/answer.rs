@@ -5,8 +5,8 @@
 //! RFC 9112 section 6.3. A wrong status, length or body does not end the connection, as long as the framing
 //! is sound.
 
-use crate::chunks::Chunks;
-use crate::faults::Fault;
+use crate::engine::faults::Fault;
+use crate::wire::chunks::Chunks;
 
 /// Heads longer than this are malformed.
 const HEAD_BYTES_MAX: usize = 64 * 1024;

@@ -7,9 +7,9 @@ use std::io::{self, Read as _, Write as _};
 
 use mio::net::TcpStream;
 
-use crate::answer::Reader;
-use crate::faults::Fault;
-use crate::target::Target;
+use crate::engine::faults::Fault;
+use crate::wire::answer::Reader;
+use crate::wire::target::Target;
 
 /// One connection.
 #[derive(Debug)]

@@ -2,8 +2,8 @@
 
 use std::sync::mpsc::Sender;
 
-use crate::faults::Fault;
-use crate::latency::Latency;
+use crate::engine::faults::Fault;
+use crate::engine::latency::Latency;
 
 /// Counts of one thread over one second, or of all of them over a whole run.
 #[derive(Clone, Debug, Default)]

@@ -4,8 +4,8 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::answer::{Answer, Expected, Memory, Read, Reader};
-use crate::faults::Fault;
+use crate::engine::faults::Fault;
+use crate::wire::answer::{Answer, Expected, Memory, Read, Reader};
 
 /// What came of a connection: its answers, and whether it ended between two of them.
 type Outcome = (Vec<Answer>, bool);

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use crate::report::Scraped;
-use crate::target::Url;
+use crate::wire::target::Url;
 
 /// Reads `http://host:port/metrics#name`: all series of that name.
 ///

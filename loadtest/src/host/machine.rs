@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::process::kilobytes;
+use crate::host::process::kilobytes;
 use crate::report::Machine;
 
 /// What there is.

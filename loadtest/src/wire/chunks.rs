@@ -1,6 +1,6 @@
 //! The chunked transfer coding, read strictly (RFC 9112 section 7.1).
 
-use crate::faults::Fault;
+use crate::engine::faults::Fault;
 
 /// A size line or a trailer longer than this is malformed.
 const LINE_BYTES_MAX: u32 = 16 * 1024;

@@ -1,11 +1,12 @@
 //! Middle values, and how sure one may be of them.
 //!
-//! The middle of ratios is the Hodges-Lehmann estimate, the median of the averages of all pairs; its interval is
-//! what Wilcoxon's signed-rank test does not refuse. Both are nearly as sharp as a mean with Student's t where
-//! noise is well behaved, and a block that something else disturbed does not move them. Ratios are worked on by
-//! their logarithms, so that half and double are equally far from one.
+//! The middle of ratios is the Hodges-Lehmann estimate, the median of the averages of all pairs; its interval
+//! is what Wilcoxon's signed-rank test does not refuse. Both are nearly as sharp as a mean with Student's t
+//! where noise is well behaved, and a block that something else disturbed does not move them. Ratios are
+//! worked on by their logarithms, so that half and double are equally far from one.
 //!
-//! Promises: exact intervals, not approximations for large numbers. They ask for symmetric noise and nothing else.
+//! Promises: exact intervals, not approximations for large numbers. They ask for symmetric noise and nothing
+//! else.
 
 use crate::report::Ratio;
 
@@ -21,8 +22,8 @@ pub fn median(values: &[f64]) -> f64 {
     median_of_sorted(&sorted)
 }
 
-/// The middle of positive ratios with its 95 % confidence interval. Of fewer than [`VALUES_MIN`] it is the least
-/// and the most.
+/// The middle of positive ratios with its 95 % confidence interval. Of fewer than [`VALUES_MIN`] it is the
+/// least and the most.
 pub fn ratio(values: &[f64]) -> Ratio {
     let logarithms: Vec<f64> = values.iter().map(|value| value.ln()).collect();
     let (middle, low, high) = estimate(&logarithms);
@@ -50,8 +51,8 @@ fn averages_of_pairs(values: &[f64]) -> Vec<f64> {
 
 /// How many averages the interval leaves out at each end. None if even the widest is not wide enough.
 ///
-/// It is the critical value of the signed-rank statistic, whose distribution counts the sets of ranks by their
-/// sum: of `count` ranks, each is in a set or not.
+/// It is the critical value of the signed-rank statistic, whose distribution counts the sets of ranks by
+/// their sum: of `count` ranks, each is in a set or not.
 fn left_out(count: usize) -> Option<usize> {
     let mut sets_by_sum = vec![1.0_f64];
     for rank in 1..=count {
@@ -98,8 +99,8 @@ mod tests {
 
     #[test]
     fn the_estimate_is_that_of_hollander_and_wolfe() {
-        // Depression scale factors of nine patients before and after, "Nonparametric Statistical Methods", 3.1, in
-        // thousandths.
+        // Depression scale factors of nine patients before and after, "Nonparametric Statistical Methods",
+        // 3.1, in thousandths.
         let before = [1830, 500, 1620, 2480, 1680, 1880, 1550, 3060, 1300];
         let after = [878, 647, 598, 2050, 1060, 1290, 1060, 3140, 1290];
         let changes: Vec<f64> =

@@ -13,13 +13,13 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use slab::Slab;
 use socket2::SockRef;
 
-use crate::addresses::Sources;
-use crate::alarm::Alarm;
-use crate::answer::{Answer, Memory, Read};
-use crate::faults::Fault;
-use crate::session::{Session, Stage};
-use crate::socket;
-use crate::target::Target;
+use crate::engine::addresses::Sources;
+use crate::engine::alarm::Alarm;
+use crate::engine::faults::Fault;
+use crate::engine::session::{Session, Stage};
+use crate::engine::socket;
+use crate::wire::answer::{Answer, Memory, Read};
+use crate::wire::target::Target;
 
 /// Connections of one thread.
 pub struct Lot {
@@ -430,8 +430,8 @@ impl Lot {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stub::{Move, Stub};
-    use crate::target::Question;
+    use crate::testing::stub::{Move, Stub};
+    use crate::wire::target::Question;
 
     fn lot(stub: &Stub) -> Lot {
         let (method, path, host) = ("GET".into(), "/".into(), "stub".into());
