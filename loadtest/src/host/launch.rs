@@ -23,7 +23,7 @@ use crate::host::cpus::{self, Cpus};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recipe {
     pub name: String,
-    /// For the shell; `{port}` and `{dir}` are filled in.
+    /// For the shell; `{port}`, `{dir}` and `{path}` are filled in.
     pub command: String,
 }
 
@@ -60,16 +60,17 @@ impl Recipe {
         }
     }
 
-    /// Starts it on these CPUs, or wherever the kernel likes. It is not ready yet.
+    /// Starts it on these CPUs, or wherever the kernel likes, to be asked for `path`. It is not ready yet.
     ///
     /// # Errors
     /// Why it could not be started, for people.
-    pub fn start(&self, cpus: Option<&Cpus>) -> Result<Running, String> {
+    pub fn start(&self, path: &str, cpus: Option<&Cpus>) -> Result<Running, String> {
         let told = |error: io::Error| format!("cannot start {}: {error}", self.name);
         let scratch = scratch().map_err(told)?;
         let port = free_port().map_err(told)?;
         let folder = scratch.display().to_string();
         let command = self.command.replace("{port}", &port.to_string()).replace("{dir}", &folder);
+        let command = command.replace("{path}", path);
         let mut guardian = guard(&scratch).map_err(told)?;
         // Closing the pipe is all it takes to end one that has nothing to guard.
         let child = bound(cpus, || spawn(&command, &scratch, &guardian).map_err(told))
@@ -212,18 +213,18 @@ mod tests {
 
     #[test]
     fn what_a_command_says_is_kept_and_told_when_it_dies() {
-        let mut running = recipe("echo port {port} >&2; exit 3").start(None).unwrap();
+        let mut running = recipe("echo port {port}{path} >&2; exit 3").start("/a", None).unwrap();
         assert!(running.ends_within(Duration::from_secs(10)));
         let told = running.ended().unwrap();
         assert!(
-            told.contains(&format!("port {}", running.port)) && told.contains("exit status: 3"),
+            told.contains(&format!("port {}/a", running.port)) && told.contains("exit status: 3"),
             "{told}"
         );
     }
 
     #[test]
     fn whoever_the_server_started_ends_with_it() {
-        let running = recipe("sleep 1000 & echo $! > {dir}/worker; wait").start(None).unwrap();
+        let running = recipe("sleep 1000 & echo $! > {dir}/worker; wait").start("/a", None).unwrap();
         let worker: u32 = loop {
             let text = fs::read_to_string(running.scratch.join("worker")).unwrap_or_default();
             if let Ok(id) = text.trim().parse() {
@@ -246,7 +247,8 @@ mod tests {
     fn a_server_runs_where_it_is_told_to() {
         let allowed = cpus::own();
         let first = Cpus::parse(allowed.to_string()[4..].split(',').next().unwrap()).unwrap();
-        let mut running = recipe("grep Cpus_allowed_list /proc/self/status").start(Some(&first)).unwrap();
+        let mut running =
+            recipe("grep Cpus_allowed_list /proc/self/status").start("/a", Some(&first)).unwrap();
         assert!(running.ends_within(Duration::from_secs(10)));
         let only = first.to_string().replace("CPU ", "\t");
         assert!(running.said().ends_with(&only), "{}", running.said());

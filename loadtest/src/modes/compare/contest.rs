@@ -130,7 +130,7 @@ impl<'a> Contest<'a> {
         let recipe = &self.entrants[entrant];
         let mut running = match self.kept[entrant].take() {
             Some(running) => running,
-            None => recipe.start(self.plan.server_cpus.as_ref())?,
+            None => recipe.start(&self.trials[at].case.path, self.plan.server_cpus.as_ref())?,
         };
         // A server that died says better why than whoever talked to it.
         let sample = self.visit(at, place, &mut running).map_err(|error| running.ended().unwrap_or(error))?;

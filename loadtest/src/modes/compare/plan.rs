@@ -251,6 +251,13 @@ impl Plan {
                 format!("the command of {} has no {{port}}; it would not know where to listen", server.name)
             },
         ));
+        let of_case = |server: &&Recipe| self.keep && server.command.contains("{path}");
+        mistakes.extend(self.servers.iter().filter(of_case).map(|server| {
+            format!(
+                "the command of {} has a {{path}}, which changes from case to case; --keep cannot be",
+                server.name
+            )
+        }));
         if self.block_time.is_zero() {
             mistakes.push("a block of no time measures nothing".into());
         }
@@ -418,6 +425,9 @@ mod tests {
         }
         let told = resolved(bad, Settings::default(), &[]).unwrap_err();
         assert!(told.contains("no {port}") && told.contains("nothing to compare with"), "{told}");
+        let keeping = Settings { keep: true, ..Settings::default() };
+        let told = resolved(&GOOD.replace("{dir}", "{path}"), keeping, &[]).unwrap_err();
+        assert!(told.contains("two has a {path}"), "{told}");
         let told = resolved("", Settings::default(), &[]).unwrap_err();
         assert!(told.contains("no server") && told.contains("no case"), "{told}");
     }
