@@ -79,9 +79,14 @@ pub(super) struct Edge {
     pub broken: bool,
 }
 
+/// Connections that go on with what they were at, driven in one turn: those with news come first, and wait
+/// behind no more of it than these write.
+const UNFINISHED_PER_TURN: usize = 8;
+
 /// See the module.
 ///
-/// Invariant: a key of a living client is in `ready` or in `thirsty`, once, exactly when its `queued` is set;
+/// Invariant: a key of a living client is in `ready`, `unfinished` or `thirsty`, once, exactly when its
+/// `queued` is set;
 /// the wheel has an entry exactly for those whose `armed` is set.
 pub(super) struct Floor<S: Stream> {
     pub clock: Clock,
@@ -93,7 +98,11 @@ pub(super) struct Floor<S: Stream> {
     access: Option<Access>,
     clients: Slots<Client<S>>,
     admin_clients: u32,
+    /// Those with news.
     ready: VecDeque<Key<Client<S>>>,
+    /// Those who go on with what they were at: their share of a turn was spent, or there is room to write
+    /// again.
+    unfinished: VecDeque<Key<Client<S>>>,
     /// Those who have something to read and no buffer for it.
     thirsty: VecDeque<Key<Client<S>>>,
     wheel: Wheel,
@@ -124,6 +133,7 @@ impl<S: Stream> Floor<S> {
             clients: Slots::with_limit(means.clients_max),
             admin_clients: 0,
             ready: VecDeque::new(),
+            unfinished: VecDeque::new(),
             thirsty: VecDeque::new(),
             wheel: Wheel::new(clock.now()),
             due: Vec::new(),
@@ -143,7 +153,7 @@ impl<S: Stream> Floor<S> {
 
     /// Whether somebody could go on at once.
     pub(super) fn is_busy(&self) -> bool {
-        !self.ready.is_empty()
+        !self.ready.is_empty() || !self.unfinished.is_empty()
     }
 
     /// Whether workers have to be woken before the reactor may sleep.
@@ -188,7 +198,7 @@ impl<S: Stream> Floor<S> {
         let Ok(key) = self.clients.insert(client) else { return };
         self.tally.accepted.add(1);
         self.admin_clients += u32::from(site == SITE_ADMIN);
-        self.enqueue(key);
+        self.enqueue(key, true);
     }
 
     /// An edge was told. The key of a connection that was closed meanwhile finds nobody.
@@ -208,7 +218,9 @@ impl<S: Stream> Floor<S> {
             client.readiness.note_broken();
         }
         if !client.readiness.set_queued(true) {
-            self.ready.push_back(key);
+            let is_news = edge.readable || edge.ending || edge.broken;
+            let queue = if is_news { &mut self.ready } else { &mut self.unfinished };
+            queue.push_back(key);
         }
     }
 
@@ -254,22 +266,32 @@ impl<S: Stream> Floor<S> {
         self.dispatch.end_batch(&self.tally, self.clock.now_ns());
     }
 
-    /// Drives each ready connection once; the unfinished go to the back.
+    /// Drives each connection with news once, and a few of those that go on.
     pub(super) fn serve(&mut self, watcher: &impl Watcher<S>) {
+        // Who is set aside now had its share of this turn.
+        let unfinished = self.unfinished.len().min(UNFINISHED_PER_TURN);
         for _ in 0..self.ready.len() {
             let Some(key) = self.ready.pop_front() else { break };
-            let (mut turn, clients) = self.turn(key);
-            let Some(client) = clients.get_mut(key) else { continue };
-            client.readiness.set_queued(false);
-            let step = client.drive(&mut turn);
-            // The usual: it goes back to where it waited before.
-            if step == Step::Park && client.is_watched() && client.is_looked_at() {
-                continue;
-            }
-            self.follow(key, step, watcher);
+            self.drive(key, watcher);
+        }
+        for _ in 0..unfinished {
+            let Some(key) = self.unfinished.pop_front() else { break };
+            self.drive(key, watcher);
         }
         self.quench();
         self.dispatch.end_batch(&self.tally, self.clock.now_ns());
+    }
+
+    #[inline]
+    fn drive(&mut self, key: Key<Client<S>>, watcher: &impl Watcher<S>) {
+        let (mut turn, clients) = self.turn(key);
+        let Some(client) = clients.get_mut(key) else { return };
+        client.readiness.set_queued(false);
+        let step = client.drive(&mut turn);
+        // The usual: it goes back to where it waited before.
+        if step != Step::Park || !client.is_watched() || !client.is_looked_at() {
+            self.follow(key, step, watcher);
+        }
     }
 
     pub(super) fn end_turn(&mut self) {
@@ -295,17 +317,18 @@ impl<S: Stream> Floor<S> {
                     true => self.park(key, watcher),
                     false => self.arm(key),
                 }
-                self.enqueue(key);
+                self.enqueue(key, false);
             }
             Step::Thirsty => self.wait_for_buffer(key),
             Step::Close(reason) => self.close(key, reason),
         }
     }
 
-    fn enqueue(&mut self, key: Key<Client<S>>) {
+    fn enqueue(&mut self, key: Key<Client<S>>, is_news: bool) {
         let Some(client) = self.clients.get_mut(key) else { return };
         if !client.readiness.set_queued(true) {
-            self.ready.push_back(key);
+            let queue = if is_news { &mut self.ready } else { &mut self.unfinished };
+            queue.push_back(key);
         }
     }
 
@@ -437,7 +460,8 @@ impl<S: Stream> Floor<S> {
         let keys: Vec<_> = self.clients.keys().collect();
         for key in keys {
             let Some(client) = self.clients.get_mut(key) else { continue };
-            let queues = self.ready.iter().chain(&self.thirsty).filter(|queued| **queued == key).count();
+            let queues = self.ready.iter().chain(&self.unfinished).chain(&self.thirsty);
+            let queues = queues.filter(|queued| **queued == key).count();
             assert_eq!(
                 queues,
                 usize::from(client.readiness.is_queued()),
@@ -462,7 +486,7 @@ impl<S: Stream> Floor<S> {
         let clients = &mut self.clients;
         let is_anybody_thirsty = self.thirsty.iter().any(|key| clients.get_mut(*key).is_some());
         assert!(
-            !is_anybody_thirsty || self.pool.available() == 0 || !self.ready.is_empty(),
+            !is_anybody_thirsty || self.pool.available() == 0 || self.is_busy(),
             "thirsty beside a full well"
         );
         assert!(self.thirsty.len() <= 2 * self.clients.limit() as usize, "a queue without a bound");

@@ -72,8 +72,8 @@ pub(super) struct Share {
 }
 
 impl Share {
-    /// Bytes a connection may write in one turn: four calls of `sendfile`.
-    const WRITTEN_MAX: u32 = 1024 * 1024;
+    /// Bytes a connection may write in one turn: one call of `sendfile`.
+    const WRITTEN_MAX: u32 = 256 * 1024;
     /// Small pieces cost their making, and hardly count as bytes.
     const STEPS_MAX: u32 = 128;
 

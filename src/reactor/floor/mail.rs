@@ -15,7 +15,7 @@ impl<S: Stream> Floor<S> {
         match self.clients.get_mut(key) {
             Some(client) if client.awaits(job.to.number) => {
                 client.come_home(job);
-                self.enqueue(key);
+                self.enqueue(key, true);
             }
             _ => {
                 self.tally.late_answers.add(u64::from(!matches!(job.errand, Errand::Unrun)));
@@ -26,7 +26,7 @@ impl<S: Stream> Floor<S> {
         while let Some((slot, generation)) = self.dispatch.next_hungry() {
             let key = Key::from_parts(slot, generation);
             if self.clients.get_mut(key).is_some_and(Client::takes_permit) {
-                self.enqueue(key);
+                self.enqueue(key, true);
                 break;
             }
         }
@@ -40,6 +40,6 @@ impl<S: Stream> Floor<S> {
             return;
         };
         client.has_room();
-        self.enqueue(key);
+        self.enqueue(key, true);
     }
 }

@@ -37,6 +37,7 @@ impl<S: Stream> Floor<S> {
             self.owes_memory = true;
         } else if std::mem::take(&mut self.owes_memory) {
             self.ready.shrink_to(QUEUE_KEPT);
+            self.unfinished.shrink_to(QUEUE_KEPT);
             self.thirsty.shrink_to(QUEUE_KEPT);
             self.due.shrink_to(QUEUE_KEPT);
             (self.release_memory)();

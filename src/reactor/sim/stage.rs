@@ -208,7 +208,12 @@ fn more_output_than_one_turn_may_write() {
     let wire = stage.connect(&b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n".repeat(30));
     stage.turn(0);
     let first = answers(&wire);
-    assert!((10..20).contains(&first), "{first} answers of 70 kB in the first turn");
-    stage.turn(0);
-    assert_eq!(first + answers(&wire), 30);
+    assert!((3..10).contains(&first), "{first} answers of 70 kB in the first turn");
+    let rest: usize = (0..10)
+        .map(|_| {
+            stage.turn(0);
+            answers(&wire)
+        })
+        .sum();
+    assert_eq!(first + rest, 30);
 }

@@ -1,4 +1,4 @@
-//! When a crowd has left.
+//! When a crowd is there, and when it has left.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -10,6 +10,28 @@ const CROWD: usize = 2_000;
 fn hang_up(wire: &Rc<RefCell<Wire>>) {
     wire.borrow_mut().fin_in_transit = true;
     say(wire, b"");
+}
+
+/// A request for a few bytes waited behind a share of the turn for each of all downloads under way: 140 ms
+/// with 250 of them.
+#[test]
+fn whoever_comes_does_not_wait_behind_all_that_go_on() {
+    let mut stage = Stage::new(calm_limits(), 64);
+    let crowd: Vec<_> = (0..40).map(|_| stage.connect(&GET.repeat(30))).collect();
+    let answered = |crowd: &[Rc<RefCell<Wire>>]| crowd.iter().map(answers).sum::<usize>();
+    stage.turn(0);
+    assert_eq!(answered(&crowd), 40 * 3, "each had its share when it came");
+    let newcomer = stage.connect(GET);
+    stage.turn(0);
+    assert_eq!(answers(&newcomer), 1);
+    let meanwhile = answered(&crowd);
+    assert!((1..40).contains(&meanwhile), "a few of those that go on went on: {meanwhile}");
+    let mut left = 40 * 27 - meanwhile;
+    while stage.floor.is_busy() {
+        stage.turn(0);
+        left -= answered(&crowd);
+    }
+    assert_eq!(left, 0);
 }
 
 /// Turns for a second, and tells whether nothing is to be done soon after it.
