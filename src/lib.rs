@@ -177,8 +177,8 @@
 //! - **turn**: one round of a reactor: wait, gather, accept, serve.
 //! - **drive**: all that is done for one connection in one turn.
 //! - **floor**: the connections of one reactor, and who is ready, unfinished, thirsty or parked.
-//! - **parked**: waiting for the kernel or a deadline. **Thirsty**: waiting for a buffer. **Unfinished**: going
-//!   on with what was begun, a few in each turn, behind all who have news.
+//! - **parked**: waiting for the kernel or a deadline. **Thirsty**: waiting for a buffer. **Unfinished**:
+//!   going on with what was begun, a few in each turn, behind all who have news.
 //! - **head**: request line and fields. **Exchange**: a request and its answer, numbered on their
 //!   connection.
 //! - **violation**: the peer broke a rule. **Close reason**: why a connection ended.
