@@ -110,7 +110,7 @@
 //! ```text
 //!   main, cli ------ what was written: flags, environment
 //!       |
-//!    server -------- assembly: budget, threads, signals; knows everybody, known by nobody
+//!    server -------- assembly: budget, threads, signals, doctor; knows everybody, known by nobody
 //!       |
 //!    reactor ------- threads that do I/O; the only one to name mio and socket2
 //!     /    \
@@ -125,7 +125,8 @@
 //!
 //!   rails: config (plain data, above http)   observe (counters and logs, above nothing)
 //! ```
-//! A layer uses those below it and the rails; `tests/tidy.rs` checks every import.
+//! A layer uses those below it and the rails; `tests/tidy.rs` checks every import. Beside the house stands
+//! the load generator (`loadtest/`), which knows nothing of it: a twin would share its mistakes.
 //!
 //! # A request's way
 //!
@@ -157,6 +158,9 @@
 //!   waiting cannot both win; an answer that comes too late is counted and dropped; the permit comes home
 //!   with the job, so what runs on for nobody stays visible.
 //! - What a worker made is dropped by a worker: its descriptors are those of another table.
+//! - New connections are spread by the kernel: a small program over counts that reactors keep in a page they
+//!   share with it (`reactor/balance/`), or its own hash where that may not be loaded. Reactors never hand
+//!   connections to each other.
 //! - Causes of work only mark a connection and queue its key; one function drives it; one function is its
 //!   way out, and proves that it can wake again.
 //! - `proto` and the decisions of `gateway` know no socket, no thread and no clock: bytes and time are
@@ -186,6 +190,7 @@
 //! - **ticket**: whether a job was begun, and whether anybody wants it.
 //! - **refusal**: we have no room; 503. **Overdue**: 504.
 //! - **warden**: who watches for handlers that do not return.
+//! - **balance**: who gets the next connection. **Doctor**: which limit of the host binds first.
 //! - **drain**: leaving in good order: no new connections, requests under way are answered.
 
 pub mod base;

@@ -238,6 +238,26 @@ fn a_request_that_goes_to_a_worker_allocates_nothing() {
     assert!(jobs_of_workers(*address) >= u64::from(queued), "they went another way");
 }
 
+/// As when each client asks once: slots are taken and left, deadlines set and dropped.
+#[test]
+fn connections_that_come_and_go_allocate_nothing() {
+    let alone = alone();
+    let server = Server::start(&config()).unwrap_or_else(|error| panic!("{error}"));
+    let [Listen::Tcp(address)] = server.listen() else { panic!("one address: {:?}", server.listen()) };
+    let come_and_go = |rounds: u32| {
+        for _ in 0..rounds {
+            let crowd: Vec<_> = (0..20).map(|_| Caller::connect(*address, WRK, "Hello, World!")).collect();
+            crowd.into_iter().for_each(|mut caller| caller.call(1));
+        }
+        rounds * 20
+    };
+    come_and_go(50);
+    let mut connections = 0;
+    let elsewhere = counted_elsewhere(&alone, || connections = come_and_go(100));
+    // A queue may still grow when more of them happen to go at once than ever before.
+    assert!(per_request("a connection for two requests", elsewhere.reactors, connections) < 0.005);
+}
+
 fn kibibyte_to_echo() -> (String, String) {
     let body = "x".repeat(1024);
     let head = format!("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", body.len());

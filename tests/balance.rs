@@ -150,6 +150,9 @@ fn a_full_reactor_is_passed_over_until_it_has_room() {
         sum_of(&observer.ask("/metrics").text(), "myriapod_connections_open") == 44.0
     });
     drop((unix, tcp));
+    eventually("there is room", || {
+        sum_of(&observer.ask("/metrics").text(), "myriapod_connections_open") == 2.0
+    });
     let _tcp: Vec<Client> = (0..20).map(|_| answered(&server.listen[1])).collect();
     drop(observer);
     evens_out(&server, 21);

@@ -239,6 +239,24 @@ fn clients_that_never_read_are_reset() {
     server.is_back_at(base);
 }
 
+/// Buffers of the kernel are ours as well, and are shared by all of the host.
+#[test]
+fn clients_that_never_read_do_not_fill_the_kernel_s_buffers() {
+    let server = Server::start(&[]);
+    let base = server.base();
+    let requests = REQUEST.repeat(300_000);
+    let sent = || server.metric("myriapod_bytes_sent_total");
+    let before = sent();
+    let mut mutes: Vec<Client> = (0..3).map(|_| Client::that_takes_little(server.address())).collect();
+    for mute in &mut mutes {
+        assert!(mute.try_send(&requests).is_err(), "the server must stop reading");
+    }
+    // What their own kernel took, what ours may hold unsent, and a last write; it was 2.5 MiB each.
+    assert!(sent() - before < 3.0 * 768.0 * 1024.0, "{}", sent() - before);
+    drop(mutes);
+    server.is_back_at(base);
+}
+
 /// Fault 10: what is looked up by name or split is bounded, and costs no more than its length.
 #[test]
 fn many_names_and_parameters_cost_little() {

@@ -117,7 +117,7 @@ pub struct Aim {
     #[arg(long, value_enum, default_value = "auto", value_name = "HOW")]
     pub check: Check,
     /// Longest wait for a connection or an answer
-    #[arg(long, default_value = "10s", value_parser = units::duration, value_name = "TIME")]
+    #[arg(long, default_value = "10s", value_parser = units::span, value_name = "TIME")]
     pub timeout: Duration,
     /// Source addresses, used in turn [default: as many of 127.0.0.0/8 as are needed]
     #[arg(long, value_delimiter = ',', value_name = "ADDR,...")]
@@ -141,7 +141,7 @@ pub struct Size {
     #[arg(short, long, default_value = "64", value_parser = units::positive, value_name = "N")]
     pub connections: u64,
     /// Time measured
-    #[arg(short, long, default_value = "10s", value_parser = units::duration, value_name = "TIME")]
+    #[arg(short, long, default_value = "10s", value_parser = units::span, value_name = "TIME")]
     pub duration: Duration,
     /// Time before it that is not measured
     #[arg(long, default_value = "1s", value_parser = units::duration, value_name = "TIME")]

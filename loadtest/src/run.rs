@@ -1,6 +1,7 @@
 //! What all modes begin with: the target asked and answered, descriptors counted, a report begun.
 
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::cli::{Aim, Size};
@@ -29,6 +30,7 @@ impl Aim {
     pub fn ready(&self, mode: &'static str, closes: bool) -> Result<Ready, String> {
         let url = Url::parse(&self.url)?;
         let address = url.resolve(self.allow_remote)?;
+        self.source.iter().try_for_each(|source| is_usable(*source, address))?;
         let question = self.question(&url, closes)?;
         let told = Expected { status: self.status, length: self.length, body: None };
         let probe = Target::new(address, &question, Expected::default());
@@ -48,7 +50,7 @@ impl Aim {
             ..Report::default()
         };
         let sources = match (&self.source[..], address.ip()) {
-            ([], std::net::IpAddr::V4(ip)) if ip.is_loopback() => Origin::Loopback,
+            ([], IpAddr::V4(ip)) if ip.is_loopback() => Origin::Loopback,
             ([], _) => Origin::Any,
             (given, _) => Origin::Given(given.to_vec()),
         };
@@ -139,6 +141,17 @@ pub fn share_of(whole: u64, threads: u64, number: u32) -> u64 {
     whole / threads + u64::from(u64::from(number) < whole % threads)
 }
 
+/// Whether connections to `target` may come from `source`.
+fn is_usable(source: IpAddr, target: SocketAddr) -> Result<(), String> {
+    if source.is_ipv4() != target.is_ipv4() {
+        return Err(format!(
+            "--source {source}: {target} is not reached from there, it is of another family"
+        ));
+    }
+    let bound = std::net::UdpSocket::bind((source, 0));
+    bound.map(drop).map_err(|error| format!("--source {source} is not an address of this host: {error}"))
+}
+
 fn is_field(field: &str) -> bool {
     let is_clean = |text: &str| text.bytes().all(|byte| byte >= b' ' && byte != 0x7f || byte == b'\t');
     let Some((name, value)) = field.split_once(':') else { return false };
@@ -177,6 +190,14 @@ mod tests {
             let sum: u64 = (0..threads as u32).map(|number| share_of(whole, threads, number)).sum();
             assert_eq!(sum, whole);
         }
+    }
+
+    #[test]
+    fn sources_are_addresses_of_this_host_and_of_the_target_s_family() {
+        let (four, six) = ("127.0.0.1:80".parse().unwrap(), "[::1]:80".parse().unwrap());
+        assert_eq!(is_usable("127.3.2.1".parse().unwrap(), four), Ok(()));
+        assert!(is_usable("127.0.0.1".parse().unwrap(), six).unwrap_err().contains("family"));
+        assert!(is_usable("192.0.2.1".parse().unwrap(), four).unwrap_err().contains("not an address of"));
     }
 
     #[test]

@@ -69,6 +69,17 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs_f64(value * seconds))
 }
 
+/// The same, but nought makes no sense.
+///
+/// # Errors
+/// What is wrong with it, for people.
+pub fn span(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err("must be longer than nothing".to_string()),
+        value => Ok(value),
+    }
+}
+
 /// `1%` or `0.01`: a share of one.
 ///
 /// # Errors
@@ -105,6 +116,7 @@ mod tests {
         assert_eq!(duration("1.5m"), Ok(Duration::from_secs(90)));
         assert!(duration("5 parsecs").unwrap_err().contains("parsecs"));
         assert!(duration("").is_err());
+        assert!(duration("0s").is_ok() && span("0s").is_err() && span("1us").is_ok());
     }
 
     #[test]

@@ -270,6 +270,7 @@ mod tests {
             access_format: AccessFormat::Json,
             dispatching: Dispatching::nowhere(),
             release_memory: || {},
+            discard: |_| {},
         }
     }
 

@@ -7,6 +7,7 @@
 //! behind it, or a simulation; so that what is simulated is what runs.
 
 mod mail;
+mod surplus;
 
 use std::collections::VecDeque;
 use std::io;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use crate::base::clock::{Clock, Tick};
 use crate::base::pool::Pool;
 use crate::base::slots::{Key, Slots};
+use crate::base::spare::Spare;
 use crate::base::wheel::Wheel;
 use crate::config::{AccessFormat, Limits};
 use crate::gateway::{Gateway, Notes};
@@ -53,6 +55,8 @@ pub struct Means {
     pub dispatching: Dispatching,
     /// Asks the allocator to give what was freed back to the system; called after a burst, seldom.
     pub release_memory: fn(),
+    /// Gives memory that holds nothing back to the system; called after many have left, seldom.
+    pub discard: fn(Spare<'_>),
 }
 
 /// Tells of edges: the kernel's poll, or a simulated one.
@@ -104,10 +108,8 @@ pub(super) struct Floor<S: Stream> {
     /// Buffers were freed that the allocator may still hold.
     owes_memory: bool,
     release_memory: fn(),
+    discard: fn(Spare<'_>),
 }
-
-/// How often a surplus of buffers is trimmed.
-const TRIM_MS: u32 = 100;
 
 impl<S: Stream> Floor<S> {
     pub(super) fn new(means: Means, clock: Clock) -> Floor<S> {
@@ -134,6 +136,7 @@ impl<S: Stream> Floor<S> {
             trim_at: None,
             owes_memory: false,
             release_memory: means.release_memory,
+            discard: means.discard,
             clock,
         }
     }
@@ -270,13 +273,7 @@ impl<S: Stream> Floor<S> {
     }
 
     pub(super) fn end_turn(&mut self) {
-        let now = self.clock.now();
-        if self.trim_at.is_some_and(|tick| now.has_reached(tick)) {
-            self.trim();
-        }
-        if self.trim_at.is_none() && self.has_surplus() {
-            self.trim_at = Some(now.after_ms(TRIM_MS));
-        }
+        self.tend_surplus();
         if let Some(access) = &mut self.access {
             access.lines.hand_over();
         }
@@ -285,20 +282,6 @@ impl<S: Stream> Floor<S> {
         self.tally.buffers_lent.set(u64::from(self.pool.lent()));
         self.tally.buffers_spare.set(self.pool.spare() as u64);
         self.tally.timers.set(u64::from(self.wheel.armed()));
-    }
-
-    fn has_surplus(&self) -> bool {
-        self.pool.has_surplus() || self.dispatch.has_surplus() || self.owes_memory
-    }
-
-    /// Gives a little of the surplus back; the allocator passes it on to the system once all of it is there.
-    fn trim(&mut self) {
-        self.trim_at = None;
-        if self.pool.trim() + self.dispatch.trim() > 0 {
-            self.owes_memory = true;
-        } else if std::mem::take(&mut self.owes_memory) {
-            (self.release_memory)();
-        }
     }
 
     /// Does what a drive asked for.

@@ -116,7 +116,7 @@ struct Drain {
 }
 
 /// Events taken from the kernel in one turn.
-const EVENTS_MAX: usize = 1024;
+const EVENTS_MAX: usize = 256;
 /// Jobs that come home in one turn.
 const HOMECOMINGS_MAX: usize = 256;
 /// How long a drain waits for handshakes that are under way.

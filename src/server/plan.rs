@@ -191,6 +191,7 @@ impl<'a> Plan<'a> {
                 request_ms_max: fixed.request_ms_max,
             },
             release_memory: memory::release,
+            discard: memory::discard,
         }
     }
 

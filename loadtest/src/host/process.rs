@@ -6,7 +6,6 @@ use std::path::PathBuf;
 /// A process on this machine.
 #[derive(Clone, Debug)]
 pub struct Process {
-    pub id: u32,
     folder: PathBuf,
 }
 
@@ -14,15 +13,16 @@ impl Process {
     /// One that is there.
     pub fn of(id: u32) -> Option<Process> {
         let folder = PathBuf::from(format!("/proc/{id}"));
-        folder.is_dir().then_some(Process { id, folder })
+        folder.is_dir().then_some(Process { folder })
     }
 
     /// This process.
     pub fn own() -> Process {
-        Process { id: std::process::id(), folder: PathBuf::from("/proc/self") }
+        Process { folder: PathBuf::from(format!("/proc/{}", std::process::id())) }
     }
 
-    /// Whoever listens on a TCP port of this machine, if its descriptors may be read.
+    /// Whoever listens on a TCP port of this machine, if its descriptors may be read: the first of a family
+    /// that shares the listener, so that the others count too.
     ///
     /// Threads are looked into one by one: each may have a table of its own.
     pub fn listening_on(port: u16) -> Option<Process> {
@@ -30,8 +30,15 @@ impl Process {
         let links: Vec<String> = inodes.iter().map(|inode| format!("socket:[{inode}]")).collect();
         let numbers = fs::read_dir("/proc").ok()?.flatten();
         let ids = numbers.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        let own = std::process::id();
-        ids.filter(|id| *id != own).find(|id| holds_any(*id, &links)).and_then(Process::of)
+        // The first process of all may hold sockets for others, and everybody is of its family.
+        let strangers = [1, std::process::id()];
+        let mut first = ids.filter(|id| !strangers.contains(id)).find(|id| holds_any(*id, &links))?;
+        while let Some(parent) =
+            parent_of(first).filter(|id| !strangers.contains(id) && holds_any(*id, &links))
+        {
+            first = parent;
+        }
+        Process::of(first)
     }
 
     /// User and system time of all threads that live, of this process and those it started.
@@ -67,14 +74,22 @@ impl Process {
         let mut all = vec![self.clone()];
         let mut at = 0;
         while at < all.len() {
-            let id = all[at].id;
-            let path = format!("/proc/{id}/task/{id}/children");
-            let children = fs::read_to_string(path).unwrap_or_default();
-            all.extend(children.split_whitespace().filter_map(|id| id.parse().ok()).filter_map(Process::of));
+            // Each thread has children of its own.
+            let tasks = fs::read_dir(all[at].folder.join("task")).into_iter().flatten().flatten();
+            for task in tasks {
+                let children = fs::read_to_string(task.path().join("children")).unwrap_or_default();
+                let ids = children.split_whitespace().filter_map(|id| id.parse().ok());
+                all.extend(ids.filter_map(Process::of));
+            }
             at += 1;
         }
         all
     }
+}
+
+fn parent_of(id: u32) -> Option<u32> {
+    let text = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+    text.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().parse().ok()
 }
 
 /// Listeners are opened early and have low numbers. To look at all of a million connections took ten seconds.
@@ -128,6 +143,25 @@ mod tests {
         assert!(holds_any(std::process::id(), &links));
         drop(listener);
         assert!(!holds_any(std::process::id(), &links));
+    }
+
+    #[test]
+    fn children_of_any_thread_are_family() {
+        let mut sleeper = std::process::Command::new("sleep");
+        // The thread must live as long as the child is looked for: its heir would be another thread.
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut child = sleeper.arg("60").spawn().unwrap();
+                let folders: Vec<PathBuf> =
+                    Process::own().family().into_iter().map(|process| process.folder).collect();
+                child.kill().unwrap();
+                child.wait().unwrap();
+                let of_child = PathBuf::from(format!("/proc/{}", child.id()));
+                assert!(folders.contains(&of_child), "{folders:?}");
+                assert_eq!(folders[0], Process::own().folder);
+            });
+        });
+        assert_eq!(parent_of(std::process::id()), Some(std::os::unix::process::parent_id()));
     }
 
     #[test]

@@ -53,7 +53,11 @@ impl Closed {
             };
             drive(duty, manner)
         });
-        ready.report.loads.push(explain(load)?);
+        let load = explain(load)?;
+        if load.answers == 0 {
+            ready.report.invalid.push("not one right answer came".to_string());
+        }
+        ready.report.loads.push(load);
         Ok(ready.report)
     }
 }

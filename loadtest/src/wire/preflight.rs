@@ -4,16 +4,18 @@
 //! same length make it a known length. So every answer is checked as far as it can be, without being told
 //! how.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
-use std::time::Duration;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{Shutdown, TcpStream};
+use std::time::{Duration, Instant};
 
 use crate::engine::faults::Fault;
-use crate::wire::answer::{Expected, Memory, Read, Reader};
+use crate::wire::answer::{Answer, Expected, Memory, Read, Reader};
 use crate::wire::target::Target;
 
 /// Bodies longer than this are checked by their length only: comparing them would be the load's own work.
 const KNOWN_BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// What is kept of an answer to look at: such a body, and what frames it.
+const KEPT_BYTES_MAX: usize = 2 * KNOWN_BODY_BYTES_MAX;
 
 /// How closely answers are checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -32,7 +34,9 @@ pub enum Check {
 struct Sample {
     head: Vec<u8>,
     status: u16,
-    body: Vec<u8>,
+    length: u64,
+    /// None when it is longer than what is kept.
+    body: Option<Vec<u8>>,
 }
 
 /// Completes what is expected by what the server answers now.
@@ -52,20 +56,25 @@ pub fn learn(target: &Target, told: Expected, check: Check, timeout: Duration) -
             "the server answers {status}; say --status {status} if that is right:\n{opening}"
         ));
     }
-    let same_length = first.body.len() == second.body.len();
-    let same_body = first.body == second.body;
+    let same_length = first.length == second.length;
+    let same_body = first.body == second.body && first.body.is_some();
     match check {
+        Check::Body if first.body.is_none() => {
+            return Err("--check body: the body is too long for that".into());
+        }
         Check::Body if !same_body => return Err("--check body: two answers have different bodies".into()),
         Check::Length if !same_length => return Err("--check length: two answers differ in length".into()),
         _ => {}
     }
+    if let Some(length) = told.length.filter(|length| *length != first.length) {
+        return Err(format!("the server answers {} bytes, not {length}:\n{}", first.length, first.opening()));
+    }
     let wants_length = same_length && check != Check::Status && !target.is_head_request;
     let wants_body = same_body && matches!(check, Check::Auto | Check::Body) && !target.is_head_request;
-    let length = wants_length.then_some(first.body.len() as u64);
     Ok(Expected {
         status: Some(first.status),
-        length: told.length.or(length),
-        body: told.body.or((wants_body && first.body.len() <= KNOWN_BODY_BYTES_MAX).then_some(first.body)),
+        length: told.length.or(wants_length.then_some(first.length)),
+        body: told.body.or(first.body.filter(|body| wants_body && body.len() <= KNOWN_BODY_BYTES_MAX)),
     })
 }
 
@@ -82,59 +91,87 @@ pub fn describe(expected: &Expected) -> String {
 
 fn ask(target: &Target, timeout: Duration) -> Result<Sample, String> {
     let address = target.address;
-    let mut stream =
-        TcpStream::connect_timeout(&address, timeout).map_err(|error| match Fault::of(&error) {
-            Fault::Refused => format!("nobody listens on {address}; start the server first"),
-            _ => format!("cannot connect to {address}: {error}"),
-        })?;
-    let limits = stream.set_read_timeout(Some(timeout)).and(stream.set_write_timeout(Some(timeout)));
-    let sent = limits.and_then(|()| stream.write_all(target.owed(target.request_bytes())));
-    sent.map_err(|error| format!("cannot send a request to {address}: {error}"))?;
-    let mut bytes = Vec::new();
+    let stream = TcpStream::connect_timeout(&address, timeout).map_err(|error| match Fault::of(&error) {
+        Fault::Refused => format!("nobody listens on {address}; start the server first"),
+        _ => format!("cannot connect to {address}: {error}"),
+    })?;
+    let cannot_send = |error| format!("cannot send a request to {address}: {error}");
+    stream.set_write_timeout(Some(timeout)).map_err(cannot_send)?;
+    std::thread::scope(|scope| {
+        // Beside the reading: some answer before a long request has ended, or answer as they go.
+        let sending = scope.spawn(|| (&stream).write_all(target.owed(target.request_bytes())));
+        let sample = read(&stream, target, timeout);
+        // Otherwise it is the shutdown that makes it fail.
+        let has_ended = sending.is_finished();
+        let _ = stream.shutdown(Shutdown::Both);
+        match (sample, sending.join()) {
+            (Err(_), Ok(Err(error))) if has_ended => Err(cannot_send(error)),
+            (sample, _) => sample,
+        }
+    })
+}
+
+/// Reads one answer to its end, for as long as a load would wait for it.
+fn read(mut stream: &TcpStream, target: &Target, timeout: Duration) -> Result<Sample, String> {
+    let address = target.address;
+    let until = Instant::now() + timeout;
+    let mut kept = Vec::new();
     let mut piece = vec![0; 64 * 1024];
     let (mut reader, mut memory, any) = (Reader::default(), Memory::default(), Expected::default());
+    let mut is_cut = false;
     loop {
-        let count = stream.read(&mut piece).map_err(|error| format!("no answer from {address}: {error}"))?;
-        bytes.extend_from_slice(&piece[..count]);
-        let read = reader.read(&piece[..count], target.is_head_request, &any, &mut memory);
-        let is_complete = match read {
-            Err(_) => return Err(format!("what {address} answers is not HTTP/1.1:\n{}", opening(&bytes))),
-            Ok(Read::Done(..)) => true,
-            Ok(Read::More) if count == 0 => match reader.end(&any) {
-                Some(_) => true,
-                None => return Err(format!("{address} closes before its answer ends:\n{}", opening(&bytes))),
+        let left = until.saturating_duration_since(Instant::now());
+        let in_time = if left.is_zero() { Err(ErrorKind::WouldBlock.into()) } else { Ok(()) };
+        let count = in_time
+            .and_then(|()| stream.set_read_timeout(Some(left)))
+            .and_then(|()| stream.read(&mut piece))
+            .map_err(|error| match error.kind() {
+                ErrorKind::WouldBlock => {
+                    format!("no answer from {address} within {timeout:?}:\n{}", opening(&kept))
+                }
+                _ => format!("no answer from {address}: {error}"),
+            })?;
+        let (used, answer) = match reader.read(&piece[..count], target.is_head_request, &any, &mut memory) {
+            Err(_) => {
+                kept.extend_from_slice(&piece[..count]);
+                return Err(format!("what {address} answers is not HTTP/1.1:\n{}", opening(&kept)));
+            }
+            Ok(Read::Done(used, answer)) => (used, Some(answer)),
+            Ok(Read::More) if count > 0 => (count, None),
+            Ok(Read::More) => match reader.end(&any) {
+                Some(answer) => (0, Some(answer)),
+                None => return Err(format!("{address} closes before its answer ends:\n{}", opening(&kept))),
             },
-            Ok(Read::More) => false,
         };
-        if is_complete {
-            return Ok(Sample::new(bytes));
+        is_cut |= kept.len() + used > KEPT_BYTES_MAX;
+        if !is_cut {
+            kept.extend_from_slice(&piece[..used]);
+        }
+        if let Some(answer) = answer {
+            return Ok(Sample::new(answer, &kept, is_cut));
         }
     }
 }
 
 impl Sample {
     /// Takes an answer apart again: its head, and its body as it looks without chunks.
-    fn new(mut bytes: Vec<u8>) -> Sample {
-        let mut from = 0;
+    fn new(answer: Answer, mut bytes: &[u8], is_cut: bool) -> Sample {
         loop {
-            let end =
-                memchr::memmem::find(&bytes[from..], b"\r\n\r\n").map_or(bytes.len(), |at| from + at + 4);
-            let status = bytes.get(from + 9..from + 12).and_then(|text| std::str::from_utf8(text).ok());
-            let status = status.and_then(|text| text.parse().ok()).unwrap_or(0);
+            let end = memchr::memmem::find(bytes, b"\r\n\r\n").map_or(bytes.len(), |at| at + 4);
+            let (head, body) = bytes.split_at(end);
             // Interim answers have no body, and another head follows.
-            if (100..200).contains(&status) {
-                from = end;
+            if head.get(9) == Some(&b'1') {
+                bytes = body;
                 continue;
             }
-            let body = bytes.split_off(end);
-            let head = bytes.split_off(from);
-            let body = if is_chunked(&head) { without_chunks(&body) } else { body };
-            return Sample { head, status, body };
+            let whole = if is_chunked(head) { without_chunks(body) } else { body.to_vec() };
+            let body = Some(whole).filter(|_| !is_cut);
+            return Sample { head: head.to_vec(), status: answer.status, length: answer.length, body };
         }
     }
 
     fn opening(&self) -> String {
-        opening(&[&self.head[..], &self.body].concat())
+        opening(&[&self.head[..], self.body.as_deref().unwrap_or_default()].concat())
     }
 }
 
@@ -215,6 +252,57 @@ mod tests {
         assert!(error.contains("--status 404") && error.contains("nope"), "{error}");
         let told = Expected { status: Some(404), ..Expected::default() };
         assert_eq!(learned(vec![missing, missing], told, Check::Auto).unwrap().status, Some(404));
+    }
+
+    #[test]
+    fn a_length_that_was_told_is_the_length_there_is() {
+        let told = Expected { length: Some(6), ..Expected::default() };
+        let error = learned(vec![FIVE, FIVE], told, Check::Auto).unwrap_err();
+        assert!(error.contains("5 bytes, not 6"), "{error}");
+    }
+
+    #[test]
+    fn what_comes_behind_an_answer_is_no_part_of_it() {
+        let more = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello, world";
+        let expected = learned(vec![more, FIVE], Expected::default(), Check::Auto).unwrap();
+        assert_eq!(expected.body.as_deref(), Some(&b"hello"[..]));
+    }
+
+    /// What comes of a server that does this to each of two connections.
+    fn against(timeout: Duration, treat: fn(TcpStream), question: Question) -> Result<Expected, String> {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || listener.incoming().flatten().take(2).for_each(treat));
+        let target = Target::new(address, &question, Expected::default());
+        learn(&target, Expected::default(), Check::Auto, timeout)
+    }
+
+    #[test]
+    fn an_answer_without_end_is_given_up_in_time() {
+        let endless = |mut stream: TcpStream| {
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
+            while stream.write_all(&[b'x'; 65536]).is_ok() {}
+        };
+        let error = against(Duration::from_millis(200), endless, Question::default()).unwrap_err();
+        assert!(error.contains("within 200ms") && error.contains("200 OK"), "{error}");
+    }
+
+    #[test]
+    fn a_long_request_may_be_answered_while_it_is_sent() {
+        let echo = |mut stream: TcpStream| {
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 20000000\r\n\r\n").unwrap();
+            let (mut left, mut piece) = (20_000_000, vec![0; 65536]);
+            while left > 0 {
+                // What is sent in the head's place is as good as any.
+                let count = stream.read(&mut piece).unwrap().min(left);
+                stream.write_all(&piece[..count]).unwrap();
+                left -= count;
+            }
+        };
+        let question =
+            Question { method: "POST".into(), body: vec![b'x'; 20_000_000], ..Question::default() };
+        let expected = against(Duration::from_secs(20), echo, question).unwrap();
+        assert_eq!((expected.length, expected.body), (Some(20_000_000), None));
     }
 
     #[test]

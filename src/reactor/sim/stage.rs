@@ -1,6 +1,7 @@
 //! A floor without chance: what stands in its way is told by the test.
 
 mod away;
+mod crowd;
 mod pieces;
 mod uploads;
 

@@ -296,5 +296,6 @@ pub(super) fn means(
         access_format: AccessFormat::Combined,
         dispatching: Dispatching::nowhere(),
         release_memory: || {},
+        discard: |_| {},
     }
 }

@@ -83,7 +83,10 @@ pub fn tell_memory(before: Level, beside: Level, after: Level, report: &mut Repo
         report.fact(&FACTS, "server_bytes_after", after as f64);
         report.fact(&FACTS, "bytes_per_slow_connection", each(before, now));
     }
-    report.fact(&FACTS, "tcp_bytes_per_slow_connection", each(before.tcp, beside.tcp));
+    // Of the whole machine: when others have given back more than the slow ones took, it says nothing.
+    if beside.tcp >= before.tcp {
+        report.fact(&FACTS, "tcp_bytes_per_slow_connection", each(before.tcp, beside.tcp));
+    }
 }
 
 #[cfg(test)]

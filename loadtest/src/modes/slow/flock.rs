@@ -53,6 +53,8 @@ pub struct Flock {
     /// When those that are missing are to be opened.
     missing: BinaryHeap<Reverse<u64>>,
     connecting: usize,
+    /// Nobody is opened before: one that failed speaks for all.
+    paused_until_ns: u64,
     serial: u64,
     random: fastrand::Rng,
     ends: Ends,
@@ -97,6 +99,7 @@ impl Flock {
             due: BinaryHeap::new(),
             missing: std::iter::repeat_n(Reverse(0), count as usize).collect(),
             connecting: 0,
+            paused_until_ns: 0,
             serial: 0,
             random: fastrand::Rng::new(),
             ends: Ends::default(),
@@ -148,17 +151,20 @@ impl Flock {
         let due = self.due.peek().map(|Reverse((at_ns, ..))| *at_ns);
         let missing = self.missing.peek().map(|Reverse(at_ns)| *at_ns);
         let missing = missing.filter(|_| self.connecting < CONNECTING_MAX);
+        let missing = missing.map(|at_ns| at_ns.max(self.paused_until_ns));
         due.into_iter().chain(missing).min()
     }
 
     fn open_missing(&mut self, now_ns: u64) {
         while self.connecting < CONNECTING_MAX
+            && self.paused_until_ns <= now_ns
             && let Some(Reverse(at_ns)) = self.missing.peek()
             && *at_ns <= now_ns
         {
             self.missing.pop();
             if self.open(now_ns).is_err() {
                 self.ends.count(Way::Failed, 0, None);
+                self.paused_until_ns = now_ns + RETRY_NS;
                 self.replace(0, now_ns);
             }
         }
@@ -281,6 +287,9 @@ impl Flock {
             self.standing.fetch_sub(1, Ordering::Relaxed);
         } else {
             self.connecting -= 1;
+        }
+        if way == Way::Failed {
+            self.paused_until_ns = now_ns + RETRY_NS;
         }
         self.ends.count(way, stay_ns, poke.status());
         self.replace(stay_ns, now_ns);
@@ -447,5 +456,17 @@ mod tests {
         drop(listener);
         let (ends, _) = ends(|manner| manner.address = address, |_| (), (3, Way::Failed, 3));
         assert_eq!(ends.of(Way::Failed), 3);
+    }
+
+    #[test]
+    fn a_server_that_is_gone_is_not_hammered_however_many_are_missing() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        let begun = Instant::now();
+        let gone = |manner: &mut Manner| (manner.address, manner.replaces) = (address, true);
+        let (ends, _) = ends(gone, |_| (), (10_000, Way::Failed, 3 * CONNECTING_MAX as u64));
+        assert!(ends.of(Way::Failed) <= 4 * CONNECTING_MAX as u64);
+        assert!(begun.elapsed() >= 2 * Duration::from_nanos(RETRY_NS));
     }
 }

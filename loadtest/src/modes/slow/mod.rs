@@ -55,7 +55,7 @@ pub struct Who {
     #[arg(long, default_value = "0", value_parser = units::count, value_name = "N")]
     pub drips: u64,
     /// Time between two bytes
-    #[arg(long, default_value = "1s", value_parser = units::duration, value_name = "TIME")]
+    #[arg(long, default_value = "1s", value_parser = units::span, value_name = "TIME")]
     pub drip_every: Duration,
     /// They send the head of a POST at once, and its body byte by byte
     #[arg(long)]
@@ -73,7 +73,7 @@ pub struct Who {
     #[arg(long, value_name = "PATH")]
     pub ask_path: Option<String>,
     /// Who never reads sends a byte this often, to learn whether it is still heard
-    #[arg(long, default_value = "5s", value_parser = units::duration, value_name = "TIME")]
+    #[arg(long, default_value = "5s", value_parser = units::span, value_name = "TIME")]
     pub knock_every: Duration,
     /// Slow ones that the server has ended do not come back
     #[arg(long)]

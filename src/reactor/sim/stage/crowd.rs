@@ -1,0 +1,58 @@
+//! When a crowd has left.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::*;
+use crate::reactor::client::Client;
+
+const CROWD: usize = 2_000;
+
+fn hang_up(wire: &Rc<RefCell<Wire>>) {
+    wire.borrow_mut().fin_in_transit = true;
+    say(wire, b"");
+}
+
+/// Turns for a second, and tells whether nothing is to be done soon after it.
+fn is_settled_in_a_second(stage: &mut Stage) -> bool {
+    for _ in 0..10 {
+        stage.floor.end_turn();
+        stage.turn(100);
+    }
+    stage.floor.end_turn();
+    let now = stage.floor.clock.now();
+    stage.floor.next_moment().is_none_or(|moment| moment.since(now) >= now.after_ms(1_000).since(now))
+}
+
+/// Whoever sat in the highest slot kept all of them, and nothing ever gave back what many had once used.
+#[test]
+fn a_crowd_that_has_left_leaves_no_memory_behind() {
+    static SHOWN: AtomicUsize = AtomicUsize::new(0);
+    static RELEASED: AtomicUsize = AtomicUsize::new(0);
+    let means = Means {
+        release_memory: || {
+            RELEASED.fetch_add(1, Ordering::Relaxed);
+        },
+        discard: |spare| SHOWN.store(spare.bytes(), Ordering::Relaxed),
+        ..means(Gateway::new().with("/", Plaintext), calm_limits(), CROWD as u32, 8, 1024)
+    };
+    let mut stage = Stage::new(calm_limits(), 8);
+    stage.floor = Floor::new(means, Clock::scripted());
+    let crowd: Vec<_> = (0..CROWD).map(|_| stage.connect(GET)).collect();
+    stage.turn(0);
+    assert!(is_settled_in_a_second(&mut stage));
+    assert_eq!(SHOWN.load(Ordering::Relaxed), 0, "all is in use");
+
+    let last = Rc::clone(&crowd[CROWD - 1]);
+    crowd[..CROWD - 1].iter().for_each(hang_up);
+    stage.turn(0);
+    assert_eq!(stage.floor.visitors(), 1);
+    assert!(is_settled_in_a_second(&mut stage));
+    let all = CROWD * size_of::<Client<Socket>>();
+    assert!(SHOWN.load(Ordering::Relaxed) > all * 4 / 5, "of {all}: {SHOWN:?}");
+    assert_eq!(RELEASED.load(Ordering::Relaxed), 1);
+
+    assert_eq!(answers(&last), 1);
+    say(&last, GET);
+    stage.turn(0);
+    assert_eq!(answers(&last), 1, "who stayed is served as before");
+}
