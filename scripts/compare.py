@@ -168,10 +168,13 @@ def losses(cases, names):
 
 
 def verdict(cases, names):
-    lost = list(losses(cases, names))
-    if not lost:
-        return f"Nobody takes less than {OURS} in any case that holds."
-    return f"Where {OURS} loses: {'; '.join(lost)}."
+    held = sum(case["holds"] for case in cases)
+    if held == 0:
+        return "No control holds, so nobody wins or loses here."
+    doubtful = "" if held == len(cases) else " Cases whose control does not hold are left out of this."
+    if lost := list(losses(cases, names)):
+        return f"Where {OURS} loses: {'; '.join(lost)}.{doubtful}"
+    return f"Nobody takes less than {OURS} in any case.{doubtful}"
 
 
 def text(report, names, options):
