@@ -224,7 +224,7 @@ def flags():
     add("--server-cpu", type=int, default=0, help="default 0")
     add("--client-cpu", type=int, default=1, help="default 1")
     add("--no-build", action="store_true", help="measure what is built already")
-    add("--write-readme", action="store_true", help="put the tables between the compare markers of README.md,\nand the plots into docs/")
+    add("--write-readme", action="store_true", help="tables between the compare markers of README.md, plots into docs/")
     return parser.parse_args()
 
 

@@ -1,4 +1,4 @@
-//! Whole comparisons of small servers, as a user runs them: what comes of them, and that nothing stays behind.
+//! Whole comparisons of small servers, as a user runs them: what comes of them, and that nothing stays on.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
