@@ -137,8 +137,8 @@ impl Url {
         let address = all.next().ok_or_else(|| format!("{host} has no address"))?;
         if !address.ip().is_loopback() && !may_leave_host {
             return Err(format!(
-                "{host} is {}, which is not this host; load is sent elsewhere only with --allow-remote, and \
-                 only ever to machines that are yours",
+                "{} is not this host; load is sent elsewhere only with --allow-remote, and only ever to \
+                 machines that are yours",
                 address.ip()
             ));
         }

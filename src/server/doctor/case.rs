@@ -74,9 +74,17 @@ impl<'a> Case<'a> {
         if self.tables == Tables::Shared || by_descriptors >= within_reach.min(self.asked) {
             return usual;
         }
-        let reactors = self.plan().reactors_for(within_reach).unwrap_or(REACTORS_MAX);
+        let reactors =
+            self.plan().reactors_for(within_reach).unwrap_or_else(|| self.reactors_that_hold_most());
         let threads = threads::room(self.machine).saturating_sub(self.other_threads());
         reactors.min(u32::try_from(threads).unwrap_or(u32::MAX)).max(usual)
+    }
+
+    /// Where no number of them is enough. Each has its share of every table, so more are not always better.
+    fn reactors_that_hold_most(&self) -> u32 {
+        let (plan, descriptors) = (self.plan(), self.host.descriptors());
+        let holds = |reactors: u32| plan.connections_by_descriptors(reactors, descriptors);
+        (1..=REACTORS_MAX).rev().max_by_key(|&reactors| holds(reactors)).unwrap_or(REACTORS_MAX)
     }
 
     /// The arithmetic of the start.

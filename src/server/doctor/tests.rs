@@ -160,6 +160,22 @@ fn the_advised_descriptor_limit_is_enough_and_no_less_is() {
     }
 }
 
+/// Every reactor has its share of every table: a thousand would leave nothing of so small ones.
+#[test]
+fn where_no_number_of_reactors_is_enough_the_best_is_taken() {
+    let mut machine = ordinary();
+    (machine.host.descriptors_soft, machine.host.descriptors_hard) = (150, 150);
+    let report = examined(&machine, &asking(60_000));
+    assert!(!report.fits());
+    assert_eq!(report.first_limit, "descriptors per reactor");
+    assert!(
+        (10..100).contains(&report.reactors) && report.possible > 1_000,
+        "{} {}",
+        report.reactors,
+        report.possible
+    );
+}
+
 #[test]
 fn a_shared_table_makes_nr_open_bind_too() {
     let mut config = asking(2_000_000);

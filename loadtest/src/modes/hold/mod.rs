@@ -14,6 +14,7 @@ use clap::Args;
 use crate::cli::{Aim, Output};
 use crate::engine::progress::Progress;
 use crate::engine::table;
+use crate::host::scrape;
 use crate::modes::hold::crew::{Crew, Means};
 use crate::modes::hold::stages::Stages;
 use crate::report::{Known, Report, Unit};
@@ -98,6 +99,7 @@ impl Hold {
     pub fn run(&self, progress: &mut Progress) -> Result<Report, String> {
         let steps = self.steps()?;
         let means_threads = self.threads()?;
+        self.can_scrape()?;
         let ready = self.aim.ready("hold", false)?;
         let means = Means {
             target: std::sync::Arc::clone(&ready.target),
@@ -114,6 +116,17 @@ impl Hold {
             let ended = crew.dismiss().map_err(|error| format!("a load thread failed: {error}"));
             outcome.and(ended).map(|()| report)
         })
+    }
+
+    /// Whether every metric is there: a mistake is told now, and not after a million connections.
+    fn can_scrape(&self) -> Result<(), String> {
+        for wanted in &self.scrape {
+            let found = scrape::read(wanted, self.aim.timeout)?;
+            if found.series == 0 {
+                return Err(format!("--scrape {wanted}: no metric has the name {:?}", found.name));
+            }
+        }
+        Ok(())
     }
 
     /// Numbers of connections at which to measure, ascending, all of them last.
@@ -213,6 +226,14 @@ mod tests {
             "{:?}",
             report.remarks
         );
+    }
+
+    #[test]
+    fn a_metric_that_is_not_there_is_told_before_anything_is_opened() {
+        let stub = Stub::new(|_| Move::Part);
+        let flags = format!("-c 20 --scrape http://{}/metrics#nothing", stub.address);
+        let error = held(&stub, &flags).unwrap_err();
+        assert!(error.contains("no metric has the name \"nothing\""), "{error}");
     }
 
     #[test]

@@ -105,7 +105,8 @@ impl<'a, 'scope> Stages<'a, 'scope> {
             slab_bytes: machine::slab_bytes(),
             used_bytes: machine::used_bytes(),
             own_bytes: Process::own().memory_bytes().unwrap_or(0),
-            server_idle_share: idle_seconds.map(|seconds| seconds / rested),
+            // Without a rest there is nothing to divide by.
+            server_idle_share: idle_seconds.filter(|_| rested > 0.01).map(|seconds| seconds / rested),
             probe: None,
             scraped: self.scrape(),
         };
