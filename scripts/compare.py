@@ -154,6 +154,14 @@ def table(report, names, cell, cases):
     return measure.table(header, ([name, *(cell(case, name) for case in cases)] for name in names))
 
 
+def doubt_below(case):
+    """A ratio is one beyond doubt below this; where the control does not hold, below all that the control was."""
+    if case["holds"]:
+        return 1
+    control = ratio_of(next(result for result in case["results"] if result["server"] == f"{OURS} again"))
+    return min(1, control["low"]) if control else 0
+
+
 def losses(cases, names):
     """Where somebody else takes less, beyond doubt: a sentence each."""
     for case in cases:
@@ -161,17 +169,16 @@ def losses(cases, names):
         for name in names[1:]:
             result = result_of(case, name)
             ratio = ratio_of(result) if result else None
-            if case["holds"] and ratio and ratio["high"] < 1:
+            if ratio and ratio["high"] < doubt_below(case):
                 better.append(f"{name} takes {ratio['middle']:.2f} of it")
         if better:
             yield f"{case['name']}: {', '.join(better)}"
 
 
 def verdict(cases, names):
-    held = sum(case["holds"] for case in cases)
-    if held == 0:
-        return "No control holds, so nobody wins or loses here."
-    doubtful = "" if held == len(cases) else " Cases whose control does not hold are left out of this."
+    doubtful = "" if all(case["holds"] for case in cases) else (
+        " Where the control does not hold, only what lies beyond all that the control was counts."
+    )
     if lost := list(losses(cases, names)):
         return f"Where {OURS} loses: {'; '.join(lost)}.{doubtful}"
     return f"Nobody takes less than {OURS} in any case.{doubtful}"
