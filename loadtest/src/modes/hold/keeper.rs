@@ -72,7 +72,9 @@ impl Keeper {
                 }
             }
             let until_ns = self.work(&mut task);
+            let received = self.lot.received;
             self.lot.turn(until_ns, &mut told)?;
+            task.received(self.lot.now_ns(), self.lot.received - received);
             for happening in told.drain(..) {
                 self.settle(&mut task, happening);
             }
@@ -238,6 +240,13 @@ impl Keeper {
 }
 
 impl Task {
+    /// Counts bytes, where there is a load to count them for.
+    fn received(&mut self, now_ns: u64, bytes: u64) {
+        if let Task::Sweep { post, .. } | Task::Active { post, .. } = self {
+            post.received(now_ns, bytes);
+        }
+    }
+
     fn is_over(&self, now_ns: u64) -> bool {
         match self {
             Task::Rest => false,

@@ -199,6 +199,8 @@ mod tests {
         assert_eq!(fact(&report, "sweep_answers"), 120.0);
         let sweep = report.loads.iter().find(|load| load.name == "sweep").unwrap();
         assert_eq!((sweep.requests, sweep.answers, sweep.errors_total()), (120, 120, 0));
+        let answer = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+        assert_eq!(sweep.bytes_received, 120 * answer.len() as u64);
         assert!(report.steps.iter().all(|step| step.probe.is_some()));
         assert!(report.invalid.is_empty());
     }
