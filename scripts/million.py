@@ -15,7 +15,6 @@ import math
 import pathlib
 import resource
 import subprocess
-import time
 
 import measure
 import tune
@@ -38,7 +37,6 @@ BARS = [
 ALWAYS = {"errors=0", "connection_errors=0"}
 # Longer than any stage, so that the server hangs up on nobody who is meant to be idle.
 IDLE_TIMEOUT = "1h"
-READY_SECONDS_MAX = 10
 IMBALANCE_MAX = 2
 
 
@@ -99,7 +97,7 @@ def tuned(report, options):
 
 
 @contextlib.contextmanager
-def serving(reactors, connections, log, extra):
+def serving(reactors, log, extra):
     """A ready server and the ports it and its metrics have."""
     port, admin = measure.free_port(), measure.free_port()
     command = [
@@ -109,20 +107,10 @@ def serving(reactors, connections, log, extra):
     with open(log, "wb") as errors:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors)
     try:
-        wait_until_ready(process, port, log)
+        measure.wait_until_ready(measure.Server("myriapod", port, process), log)
         yield port, admin, " ".join(["myriapod", *command[1:]])
     finally:
         measure.stop(process)
-
-
-def wait_until_ready(process, port, log):
-    give_up = time.monotonic() + READY_SECONDS_MAX
-    while time.monotonic() < give_up and process.poll() is None:
-        with contextlib.suppress(OSError):
-            if measure.answer_of(port)[0] == 200:
-                return
-        time.sleep(0.05)
-    raise Failure(f"the server did not become ready; it said:\n{log.read_text().strip() or 'nothing'}")
 
 
 def hold(port, admin, connections, options):
@@ -152,7 +140,7 @@ def expected(connections, options):
 # --- the summary -------------------------------------------------------------------------------------------------
 
 
-def summary(found, connections, reactors, page, data):
+def summary(found, reactors, page, data):
     """Ten lines."""
     facts = {name: fact["value"] for name, fact in found["facts"].items()}
     last = found["steps"][-1]
@@ -236,13 +224,13 @@ def main():
         reactors = options.reactors or report["reactors"]
         with measure.scratch() as directory:
             log = directory / "server.log"
-            with serving(reactors, connections, log, options.myriapod_args.split()) as (port, admin, command):
+            with serving(reactors, log, options.myriapod_args.split()) as (port, admin, command):
                 say("$ " + command)
                 found, page, data = hold(port, admin, connections, options)
     rows = bars(found)
     text = "\n\n".join([
         measure.heading("million"),
-        "```text\n" + summary(found, connections, reactors, page, data) + "\n```",
+        "```text\n" + summary(found, reactors, page, data) + "\n```",
         measure.table(["", "asked", "measured", ""], rows),
     ])
     measure.publish(options.name, text, options.write_readme)
