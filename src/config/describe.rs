@@ -31,7 +31,7 @@ impl fmt::Display for Setting {
 impl Config {
     /// Every setting in force.
     pub fn describe(&self) -> Vec<Setting> {
-        let Config { fixed, limits } = self;
+        let Config { fixed, limits, site: _ } = self;
         let rows = [
             fixed.listening(),
             fixed.running(),

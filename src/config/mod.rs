@@ -6,24 +6,30 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+pub mod cidr;
 mod describe;
 pub mod raw;
 pub mod resolve;
+pub mod site;
 pub mod units;
 mod values;
 
+pub use cidr::Cidr;
 pub use describe::Setting;
 pub use raw::{Raw, Written};
 pub use resolve::ConfigError;
+pub use site::Site;
 pub use values::cpus_text;
 
 /// Everything that was decided before the first socket.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Config {
     /// What cannot change without a restart.
     pub fixed: Fixed,
     /// Bounds on what one connection may use.
     pub limits: Limits,
+    /// Routes and upstreams: what a reload replaces.
+    pub site: Site,
 }
 
 /// What cannot change without a restart.

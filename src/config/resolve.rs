@@ -16,7 +16,7 @@ use crate::http::{FIELDS_MAX, HEAD_BYTES_MAX};
 use super::raw::{Place, Raw, Written};
 use super::units::{self, duration_text, size_text};
 use super::values::{self, choose};
-use super::{Config, Dispatch, Endpoints, Fixed, Limits, Listen};
+use super::{Config, Dispatch, Endpoints, Fixed, Limits, Listen, Site};
 
 /// Below this not even `GET / HTTP/1.1` with a Host of ordinary length fits.
 const HEAD_BYTES_MIN: u64 = 256;
@@ -74,7 +74,7 @@ impl Raw {
         let limits = mistakes.limits(&self);
         let fixed = mistakes.fixed(&self, &limits);
         match mistakes.found.is_empty() {
-            true => Ok(Config { fixed, limits }),
+            true => Ok(Config { fixed, limits, site: Site::default() }),
             false => Err(mistakes.found),
         }
     }
@@ -474,6 +474,7 @@ mod tests {
                 write_ms_max: 13_000,
                 ..Limits::default()
             },
+            site: Site::default(),
         };
         assert_eq!(meant.changed().len(), meant.describe().len(), "each differs from its default");
         assert_eq!(raw.resolve(), Ok(meant));

@@ -5,6 +5,7 @@
 //! take, whether anybody still waits for it, and what middleware noted.
 
 use std::io::{self, Read};
+use std::net::IpAddr;
 use std::ops::Deref;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -23,8 +24,31 @@ pub struct Exchange<'a> {
     route: Option<&'a Route>,
     params: Params,
     notes: &'a mut Notes,
+    arrival: &'a Arrival,
     /// What only a request has that was not answered at its head. Apart, since most are.
     errand: Option<Errand<'a>>,
+}
+
+/// When and from where a request came. Known where a gateway's routes want to know.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Arrival {
+    /// Who asks: the peer, or whom trusted proxies say they speak for. `None`: a unix socket, or nobody
+    /// looked.
+    pub client: Option<IpAddr>,
+    /// The peer itself.
+    pub peer: Option<IpAddr>,
+    /// Whether the peer is a trusted proxy, so that what it says of its client is passed on.
+    pub is_trusted: bool,
+    /// Monotonic time in nanoseconds.
+    pub now_ns: u64,
+    /// Wall clock, in seconds since 1970.
+    pub unix_seconds: u64,
+}
+
+impl Arrival {
+    /// Of a request that nobody asked about.
+    pub const UNKNOWN: Arrival =
+        Arrival { client: None, peer: None, is_trusted: false, now_ns: 0, unix_seconds: 0 };
 }
 
 /// See [`Exchange::on_errand`].
@@ -54,7 +78,20 @@ impl<'a> Exchange<'a> {
     /// An exchange that nobody has looked at yet.
     #[inline]
     pub fn new(request: Request<'a>, notes: &'a mut Notes) -> Exchange<'a> {
-        Exchange { request, route: None, params: Params::NONE, notes, errand: None }
+        Exchange {
+            request,
+            route: None,
+            params: Params::NONE,
+            notes,
+            arrival: &Arrival::UNKNOWN,
+            errand: None,
+        }
+    }
+
+    /// Says when and from where it came.
+    #[must_use]
+    pub fn arrived(self, arrival: &'a Arrival) -> Exchange<'a> {
+        Exchange { arrival, ..self }
     }
 
     /// Says which route answers it.
@@ -77,6 +114,12 @@ impl<'a> Exchange<'a> {
     /// What stands for the names in the pattern of its route.
     pub(crate) fn params(&self) -> Params {
         self.params
+    }
+
+    /// When and from where it came.
+    #[must_use]
+    pub fn arrival(&self) -> &'a Arrival {
+        self.arrival
     }
 
     /// The request's head.

@@ -4,6 +4,7 @@
 
 pub mod access_log;
 pub mod answer;
+mod edits;
 mod exchange;
 pub mod handler;
 pub mod json;
@@ -17,7 +18,8 @@ mod ticket;
 use std::sync::Arc;
 
 pub use answer::IntoResponse;
-pub use exchange::{BodyReader, Exchange, Incoming};
+pub use edits::Edits;
+pub use exchange::{Arrival, BodyReader, Exchange, Incoming};
 pub use json::Json;
 pub use notes::{Notes, State};
 pub use problem::Problem;

@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::base::guarded::guarded;
+use crate::gateway::edits::Edits;
 
 /// See the module. Reused, so that it allocates nothing in the steady state.
 ///
@@ -21,6 +22,7 @@ pub struct Notes {
     request_id: String,
     trace: Option<Trace>,
     trace_state: String,
+    upstream: Edits,
     values: Vec<(TypeId, Arc<dyn Any + Send + Sync>)>,
 }
 
@@ -131,6 +133,18 @@ impl Notes {
         &mut self.trace_state
     }
 
+    /// What its fields are to say upstream, besides and instead of what the client said.
+    #[must_use]
+    pub fn upstream(&self) -> &Edits {
+        &self.upstream
+    }
+
+    /// Where middleware says what the fields are to say upstream.
+    pub fn upstream_mut(&mut self) -> &mut Edits {
+        self.is_used = true;
+        &mut self.upstream
+    }
+
     /// Keeps a value, one of each type: what an authentication found out, say.
     pub fn keep<T: Send + Sync + 'static>(&mut self, value: T) {
         self.is_used = true;
@@ -156,6 +170,7 @@ impl Notes {
         self.request_id.clear();
         self.trace = None;
         self.trace_state.clear();
+        self.upstream.clear();
         if !self.values.is_empty() {
             // What is dropped was written by others, and a reactor drops it.
             let _ = guarded(|| self.values.clear());
@@ -172,6 +187,7 @@ impl Notes {
         self.request_id.clone_from(&other.request_id);
         self.trace = other.trace;
         self.trace_state.clone_from(&other.trace_state);
+        self.upstream.clone_from(&other.upstream);
         self.values.clone_from(&other.values);
     }
 
