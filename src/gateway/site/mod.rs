@@ -1,1 +1,3 @@
 //! What a gateway is told to do, made ready to be done.
+
+pub mod table;
