@@ -123,8 +123,8 @@ impl Status {
         Status::VERSION_NOT_SUPPORTED,
     ];
 
-    /// The status of that number, from 100 to 599 (RFC 9110 section 15): whatever an upstream answers, ours to
-    /// pass on.
+    /// The status of that number, from 100 to 599 (RFC 9110 section 15): whatever an upstream answers, ours
+    /// to pass on.
     #[must_use]
     pub const fn from_code(code: u16) -> Option<Status> {
         if code >= 100 && code <= 599 { Some(Status(code)) } else { None }

@@ -44,8 +44,8 @@ pub struct Ask<'a> {
 pub struct Forwarded<'a> {
     /// The peer of the connection, or the source that its PROXY line names; `None`: it has no address.
     pub client: Option<IpAddr>,
-    /// Whether the peer is a trusted proxy: what it says about who is behind it is kept, and the peer itself is
-    /// added to that. Else what it says is dropped.
+    /// Whether the peer is a trusted proxy: what it says about who is behind it is kept, and the peer itself
+    /// is added to that. Else what it says is dropped.
     pub keeps: bool,
     /// `http` or `https`.
     pub proto: &'static str,
@@ -90,8 +90,9 @@ pub fn write(out: &mut Vec<u8>, ask: &Ask<'_>, is_taken: impl Fn(&[u8]) -> bool)
     out.extend_from_slice(b"\r\n");
 }
 
-/// Whether the request asks for a WebSocket and nothing else (RFC 6455 section 4.1): of the protocols that may be
-/// upgraded to, only that one is tunnelled. `h2c` would let a client speak past every rule of the gateway.
+/// Whether the request asks for a WebSocket and nothing else (RFC 6455 section 4.1): of the protocols that
+/// may be upgraded to, only that one is tunnelled. `h2c` would let a client speak past every rule of the
+/// gateway.
 #[must_use]
 pub fn wants_switch(request: &Request<'_>) -> bool {
     let mut protocols = request.fields_named("upgrade");
@@ -268,7 +269,8 @@ fn extend_chain(out: &mut Vec<u8>, ask: &Ask<'_>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// The values as one list behind `begin`, without a line end; `false`: there are none, and nothing was written.
+/// The values as one list behind `begin`, without a line end; `false`: there are none, and nothing was
+/// written.
 fn push_list<'v>(out: &mut Vec<u8>, begin: &[u8], values: impl Iterator<Item = &'v [u8]>) -> bool {
     let mut has_any = false;
     for value in values.filter(|value| !value.is_empty()) {

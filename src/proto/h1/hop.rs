@@ -6,8 +6,8 @@
 /// them every field that may be named counts as named.
 const OPTIONS_MAX: usize = 32;
 
-/// Whether a field is of that name, in any case and with `_` for `-`: programs behind CGI and its heirs cannot
-/// tell such twins apart. `wanted` is in lower case.
+/// Whether a field is of that name, in any case and with `_` for `-`: programs behind CGI and its heirs
+/// cannot tell such twins apart. `wanted` is in lower case.
 #[inline]
 pub(super) fn is_like(name: &[u8], wanted: &[u8]) -> bool {
     name.len() == wanted.len() && name.iter().zip(wanted).all(|(sent, want)| folded(*sent) == *want)
@@ -52,9 +52,9 @@ impl<'a> Named<'a> {
 }
 
 /// Fields that are meant for everybody on the way, and that `Connection` has no business naming (RFC 9110
-/// section 7.6.1 forbids it): somebody between us and the origin of the message relies on them, and a peer that
-/// could have them taken out would speak for another. `X-Forwarded-For` in `Connection` once made a proxy's
-/// word vanish behind it.
+/// section 7.6.1 forbids it): somebody between us and the origin of the message relies on them, and a peer
+/// that could have them taken out would speak for another. `X-Forwarded-For` in `Connection` once made a
+/// proxy's word vanish behind it.
 fn is_for_all(name: &[u8]) -> bool {
     const FOR_ALL: [&[u8]; 16] = [
         b"authorization",

@@ -102,7 +102,6 @@ impl<S: Stream> Client<S> {
                     );
                     busy.input.consume(count);
                 }
-                // Told only where somebody asked for them.
                 Ok(Progress::Trailer(count)) => busy.input.consume(count),
                 Ok(Progress::Whole) => {
                     busy.reflection.whole(&mut busy.machine, &mut busy.output, turn);

@@ -32,8 +32,8 @@ pub struct AnswerIndex {
     pub version: Version,
     /// How the body is delimited.
     pub framing: AnswerFraming,
-    /// What `Content-Length` says. It frames nothing where `framing` is not a length, but for an answer to HEAD
-    /// and a 304 it tells what GET would have got (RFC 9110 section 8.6).
+    /// What `Content-Length` says. It frames nothing where `framing` is not a length, but for an answer to
+    /// HEAD and a 304 it tells what GET would have got (RFC 9110 section 8.6).
     pub said_length: Option<u64>,
     /// Whether the upstream keeps the connection, as far as it says (RFC 9112 section 9.3).
     pub persistent: bool,
@@ -86,8 +86,8 @@ struct Facts {
 pub(super) struct Weighed {
     /// `Upgrade` is there.
     pub(super) upgrades: bool,
-    /// The fields promise a body that the status or method rules out. Whoever sends it all the same would have
-    /// it taken for the next answer, so that connection is not kept.
+    /// The fields promise a body that the status or method rules out. Whoever sends it all the same would
+    /// have it taken for the next answer, so that connection is not kept.
     pub(super) is_doubtful: bool,
 }
 
@@ -144,10 +144,10 @@ impl From<Stop> for Halt {
 /// `HTTP/1.1 200`
 pub(super) const STATUS_AT_END: usize = 12;
 
-/// RFC 9112 section 4: `HTTP-version SP status-code SP [ reason-phrase ] CRLF`, one space each. Tells the offset
-/// behind it. A line that ends right behind the status is taken too, though a sender must write the space: many
-/// old ones do not, and no two readers of such a line come to different framings, which is what strictness here
-/// is for.
+/// RFC 9112 section 4: `HTTP-version SP status-code SP [ reason-phrase ] CRLF`, one space each. Tells the
+/// offset behind it. A line that ends right behind the status is taken too, though a sender must write the
+/// space: many old ones do not, and no two readers of such a line come to different framings, which is what
+/// strictness here is for.
 fn split_status_line(bytes: &[u8], index: &mut AnswerIndex) -> Result<usize, Halt> {
     index.version = read_version(bytes)?;
     let code = read_code(&bytes[9..])?;
@@ -171,8 +171,8 @@ fn end_of_status_line(bytes: &[u8], at: usize) -> Result<usize, Halt> {
     }
 }
 
-/// `HTTP/1.0 ` or `HTTP/1.1 `. What cannot become one of them is refused at once: a peer that speaks something
-/// else may never send a line end.
+/// `HTTP/1.0 ` or `HTTP/1.1 `. What cannot become one of them is refused at once: a peer that speaks
+/// something else may never send a line end.
 fn read_version(bytes: &[u8]) -> Result<Version, Halt> {
     const BEGIN: &[u8] = b"HTTP/";
     match bytes.first_chunk::<9>() {

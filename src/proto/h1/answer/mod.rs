@@ -1,7 +1,7 @@
 //! Client side of one HTTP/1 exchange, as a machine over bytes: what an upstream answers.
 //!
-//! Read as strictly as requests are: what cannot be framed with certainty is a [`Fault`], and its connection is
-//! not used again. However an answer is cut, the verdict is the same. A reader lives for one exchange.
+//! Read as strictly as requests are: what cannot be framed with certainty is a [`Fault`], and its connection
+//! is not used again. However an answer is cut, the verdict is the same. A reader lives for one exchange.
 //!
 //! ```text
 //!  Head --> Body ---> Whole        by length or in chunks; Head -> Whole where there is no body
@@ -119,8 +119,8 @@ impl AnswerReader {
         step
     }
 
-    /// Says that the input has ended, after [`receive`](AnswerReader::receive) said that it starves. What ends
-    /// with the connection is whole now, which the next `receive` tells.
+    /// Says that the input has ended, after [`receive`](AnswerReader::receive) said that it starves. What
+    /// ends with the connection is whole now, which the next `receive` tells.
     ///
     /// # Errors
     /// [`Fault::NoAnswer`] before any byte of an answer, [`Fault::Cut`] within one.
@@ -246,9 +246,9 @@ impl AnswerReader {
     }
 }
 
-/// Whether splitting can come to another verdict than at the last look: at first, while the bytes are too few to
-/// be told from another protocol, and when the head's end has come or a line end that is none. A head in parts is
-/// split twice or thrice so, and not once for each part.
+/// Whether splitting can come to another verdict than at the last look: at first, while the bytes are too few
+/// to be told from another protocol, and when the head's end has come or a line end that is none. A head in
+/// parts is split twice or thrice so, and not once for each part.
 fn is_worth_splitting(bytes: &[u8], scanned: &mut u32) -> bool {
     let from = *scanned as usize;
     *scanned = bytes.len() as u32;

@@ -4,9 +4,9 @@ use super::AnswerIndex;
 use crate::http::FieldSpan;
 use crate::proto::h1::hop::Named;
 
-/// Appends the field lines that are for the client, written anew: without those for one connection, those that
-/// `Connection` names, framing, which is said anew, `Server`, which is ours, and those that `is_taken`. Tells
-/// whether `Date` is among them, which a gateway passes on (RFC 9110 section 6.6.1).
+/// Appends the field lines that are for the client, written anew: without those for one connection, those
+/// that `Connection` names, framing, which is said anew, `Server`, which is ours, and those that `is_taken`.
+/// Tells whether `Date` is among them, which a gateway passes on (RFC 9110 section 6.6.1).
 pub fn relay_fields(
     index: &AnswerIndex,
     bytes: &[u8],

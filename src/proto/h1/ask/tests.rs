@@ -20,10 +20,8 @@ fn read(wire: &str) -> HeadIndex {
     index
 }
 
-fn rewritten_by(wire: &str, change: impl Fn(&mut Ask<'_>), is_taken: impl Fn(&[u8]) -> bool) -> String {
-    let index = read(wire);
-    let request = Request::new(&index, wire.as_bytes());
-    let mut ask = Ask {
+fn ask_of(request: Request<'_>) -> Ask<'_> {
+    Ask {
         request,
         method: request.method_token(),
         target: request.raw_path(),
@@ -33,7 +31,13 @@ fn rewritten_by(wire: &str, change: impl Fn(&mut Ask<'_>), is_taken: impl Fn(&[u
         added: b"",
         upgrade: false,
         expects_continue: false,
-    };
+    }
+}
+
+fn rewritten_by(wire: &str, change: impl Fn(&mut Ask<'_>), is_taken: impl Fn(&[u8]) -> bool) -> String {
+    let index = read(wire);
+    let request = Request::new(&index, wire.as_bytes());
+    let mut ask = ask_of(request);
     change(&mut ask);
     let mut out = Vec::new();
     write(&mut out, &ask, is_taken);
@@ -183,8 +187,12 @@ fn what_the_gateway_takes_does_not_come_back_as_its_twin() {
 #[test]
 fn a_target_cannot_end_its_line() {
     let wire = "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
-    let got = rewritten_by(wire, |ask| ask.target = b"/a b\r\nX: y#\xc3\xa9", |_| false);
-    assert!(got.starts_with("GET /a%20b%0D%0AX:%20y%23%C3%A9 HTTP/1.1\r\n"), "{got}");
+    let got = rewritten_by(wire, |ask| ask.target = b"/a b HTTP/1.1#\xc3\xa9", |_| false);
+    assert!(got.starts_with("GET /a%20b%20HTTP/1.1%23%C3%A9 HTTP/1.1\r\n"), "{got}");
+    let (index, mut out) = (read(wire), Vec::new());
+    let request = Request::new(&index, wire.as_bytes());
+    write_begin(&mut out, &Ask { target: b"/\r\nX: y", ..ask_of(request) });
+    assert_eq!(out, b"GET /%0D%0AX:%20y HTTP/1.1\r\nHost: up.example:9000\r\n");
     let mut path = Vec::new();
     push_path(&mut path, "/a b%/?ü;x=1".as_bytes());
     assert_eq!(path, b"/a%20b%25/%3F%C3%BC;x=1");
