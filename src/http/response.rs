@@ -137,8 +137,11 @@ impl Fields {
         Fields { fixed: "", more: lines }
     }
 
-    /// The lines that are not written in the source, to be used again.
-    pub(crate) fn into_lines(self) -> Vec<u8> {
+    /// The lines, each with its line end, to be used again.
+    pub(crate) fn into_lines(mut self) -> Vec<u8> {
+        if !self.fixed.is_empty() {
+            self.more.extend_from_slice(self.fixed.as_bytes());
+        }
         self.more
     }
 

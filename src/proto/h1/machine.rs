@@ -224,37 +224,6 @@ impl Machine {
         has_body
     }
 
-    /// STUB
-    pub fn begin_relayed(
-        &mut self,
-        status: Status,
-        fields: &Fields,
-        length: Option<u64>,
-        _has_date: bool,
-        keep: bool,
-        stamp: &Stamp,
-        out: &mut WriteQueue,
-    ) -> bool {
-        self.begin(status, fields, length, keep, stamp, out)
-    }
-    /// STUB
-    pub fn interim(&mut self, _: Status, _: &[u8], _: &mut WriteQueue) {}
-    /// STUB
-    pub fn switch(&mut self, lines: &[u8], out: &mut WriteQueue) {
-        out.copy(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n");
-        out.copy(lines);
-        out.copy(b"\r\n");
-        self.recv = Recv::Done;
-        self.persistent = false;
-        self.send = Send::Body(Delimiter::End);
-    }
-    /// STUB
-    pub fn finish_with(&mut self, _: &[u8], out: &mut WriteQueue) {
-        if matches!(self.send, Send::Body(_)) {
-            self.finish(out)
-        }
-    }
-
     /// Sends a piece of the body that was [begun](Machine::begin).
     pub fn more(&mut self, bytes: &[u8], out: &mut WriteQueue) {
         match self.send {

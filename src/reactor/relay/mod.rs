@@ -68,6 +68,8 @@ pub(super) struct Relay {
     /// What it was decided by. Out of it during a step.
     pub epoch: Option<Arc<Epoch>>,
     pub has_fallen_back: bool,
+    /// Whether the answer has a body.
+    pub has_body: bool,
     pub is_server_failure: bool,
     /// Bytes of body that may still come.
     pub room: u64,
@@ -194,6 +196,7 @@ impl Default for Relay {
             cause: None,
             epoch: None,
             has_fallen_back: false,
+            has_body: false,
             is_server_failure: false,
             room: 0,
             dues: Dues::default(),

@@ -8,6 +8,7 @@ use crate::gateway::upstream::{FailureKind, Outcome};
 use crate::http::{Body, Fields, Method, Response, Status};
 use crate::observe::log::Level;
 use crate::proto::h1::answer::{AnswerFraming, AnswerLimits, AnswerStep, Fault, relay_fields};
+use crate::proto::h1::encode::Relayed;
 use crate::reactor::relay::{Relay, Stage, Trouble};
 use crate::reactor::stream::Stream;
 use crate::reactor::turn::Turn;
@@ -161,9 +162,10 @@ impl<S: Stream> Client<S> {
             AnswerFraming::Nothing => said_length,
             AnswerFraming::Chunked | AnswerFraming::ToEnd => None,
         };
-        let fields = &response.fields;
-        busy.machine.begin_relayed(status, fields, length, has_date, keep, turn.stamp, &mut busy.output);
-        relay.fields = response.fields.into_lines();
+        let lines = response.fields.into_lines();
+        let relayed = Relayed { status, lines: &lines, length, has_date };
+        relay.has_body = busy.machine.begin_relayed(&relayed, keep, turn.stamp, &mut busy.output);
+        relay.fields = lines;
         let method = busy.pending.method.unwrap_or(Method::Unknown);
         turn.tally.answers.add(method as usize, status.code(), 1);
         busy.pending.status = Some(status);
@@ -194,7 +196,9 @@ impl<S: Stream> Client<S> {
         if !busy.machine.has_whole_request() {
             busy.machine.forgo_body(busy.pending.keep && !turn.draining);
         }
-        busy.machine.finish_with(&relay.trailers, &mut busy.output);
+        if relay.has_body {
+            busy.machine.finish_with(&relay.trailers, &mut busy.output);
+        }
         relay.stage = Stage::Over;
         self.conclude(busy, turn);
     }

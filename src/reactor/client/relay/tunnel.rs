@@ -32,7 +32,7 @@ impl<S: Stream> Client<S> {
         let mut response = Response { status, fields: Fields::of_lines(lines), body: Body::Empty };
         self.finish_by_gateway(busy, &mut response, turn);
         let lines = response.fields.into_lines();
-        busy.machine.switch(&lines, &mut busy.output);
+        busy.machine.switch(b"websocket", &lines, &mut busy.output);
         relay.fields = lines;
         busy.pending.status = Some(status);
         if let Some(method) = busy.pending.method {
@@ -67,7 +67,6 @@ impl<S: Stream> Client<S> {
             end_try(relay, site, outcome, turn);
             relay.stage = Stage::Over;
             self.conclude(busy, turn);
-            busy.machine.finish_with(b"", &mut busy.output);
             self.life = Life::Ending(CloseReason::Finished);
             return Stand::Waits;
         }
