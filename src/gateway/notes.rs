@@ -23,7 +23,19 @@ pub struct Notes {
     trace: Option<Trace>,
     trace_state: String,
     upstream: Edits,
+    quotas: Vec<Quota>,
     values: Vec<(TypeId, Arc<dyn Any + Send + Sync>)>,
+}
+
+/// Where a client stands with a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// Which limit.
+    pub id: u64,
+    /// How many requests are left.
+    pub remaining: u32,
+    /// Seconds until there is one, if none is; else until all are back.
+    pub wait_s: u64,
 }
 
 /// Where a request stands in a distributed trace (W3C Trace Context).
@@ -145,6 +157,18 @@ impl Notes {
         &mut self.upstream
     }
 
+    /// Where its client stands with the limits that it has passed, and the one that it has not.
+    #[must_use]
+    pub fn quotas(&self) -> &[Quota] {
+        &self.quotas
+    }
+
+    /// Says where its client stands with one more limit.
+    pub fn add_quota(&mut self, quota: Quota) {
+        self.is_used = true;
+        self.quotas.push(quota);
+    }
+
     /// Keeps a value, one of each type: what an authentication found out, say.
     pub fn keep<T: Send + Sync + 'static>(&mut self, value: T) {
         self.is_used = true;
@@ -171,6 +195,7 @@ impl Notes {
         self.trace = None;
         self.trace_state.clear();
         self.upstream.clear();
+        self.quotas.clear();
         if !self.values.is_empty() {
             // What is dropped was written by others, and a reactor drops it.
             let _ = guarded(|| self.values.clear());
@@ -188,6 +213,7 @@ impl Notes {
         self.trace = other.trace;
         self.trace_state.clone_from(&other.trace_state);
         self.upstream.clone_from(&other.upstream);
+        self.quotas.clone_from(&other.quotas);
         self.values.clone_from(&other.values);
     }
 
