@@ -25,6 +25,7 @@ pub struct Notes {
     upstream: Edits,
     quotas: Vec<Quota>,
     values: Vec<(TypeId, Arc<dyn Any + Send + Sync>)>,
+    held: Vec<Arc<dyn Any + Send + Sync>>,
 }
 
 /// Where a client stands with a limit.
@@ -184,6 +185,20 @@ impl Notes {
         value.downcast_ref()
     }
 
+    /// Holds a value until the exchange is over, however it ends: a permit, say, that comes back when it is
+    /// dropped. Nobody reads it.
+    pub fn hold<T: Send + Sync + 'static>(&mut self, value: T) {
+        self.is_used = true;
+        self.held.push(Arc::new(value));
+    }
+
+    /// Whether something ends with the exchange, so that these notes are not to outlive it.
+    #[must_use]
+    #[inline]
+    pub fn holds(&self) -> bool {
+        !self.held.is_empty()
+    }
+
     /// Forgets everything, for the next exchange.
     pub fn clear(&mut self) {
         if self.is_blank() {
@@ -196,8 +211,10 @@ impl Notes {
         self.trace_state.clear();
         self.upstream.clear();
         self.quotas.clear();
-        if !self.values.is_empty() {
-            // What is dropped was written by others, and a reactor drops it.
+        if !self.values.is_empty() || !self.held.is_empty() {
+            // What is dropped was written by others, and a reactor drops it. One panic does not keep the
+            // rest: a vector drops all that is in it.
+            let _ = guarded(|| self.held.clear());
             let _ = guarded(|| self.values.clear());
         }
     }
@@ -215,6 +232,7 @@ impl Notes {
         self.upstream.clone_from(&other.upstream);
         self.quotas.clone_from(&other.quotas);
         self.values.clone_from(&other.values);
+        self.held.clone_from(&other.held);
     }
 
     /// Whether anything is noted.

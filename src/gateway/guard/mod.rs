@@ -6,10 +6,17 @@
 //! table. What each does where it has no room is said in its own file.
 //! No clock is read here: a request brings the time of its [`arrival`](super::Exchange::arrival).
 
+mod access;
+mod concurrency;
+mod connections;
+pub mod counts;
 pub mod key;
 pub mod rate;
 mod rate_limit;
 
+pub use access::{Access, Ranges};
+pub use concurrency::Concurrency;
+pub use connections::{Admission, ConnectionCounts};
 pub use key::Secret;
 pub use rate_limit::RateLimit;
 

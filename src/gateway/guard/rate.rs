@@ -14,9 +14,9 @@
 //! Most such are full buckets, and nothing is forgotten; one that was not full begins anew.
 //!
 //! Two keys share a bucket if they meet in a set and have the same print: of 100 000 keys in their table, a
-//! pair in one of a hundred processes. Nobody can choose which. Numbers wrap around after 2^40 units, at least 39 hours: a
-//! key that was idle for just that long and not evicted waits once more, for at most ten seconds and a
-//! bucket's time.
+//! pair in one of a hundred processes. Nobody can choose which. Numbers wrap around after 2^40 units, at
+//! least 39 hours: a key that was idle for just that long and not evicted waits once more, for at most ten
+//! seconds and a bucket's time.
 //!
 //! # Why two threads do not make two buckets of one key
 //!

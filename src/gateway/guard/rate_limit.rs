@@ -36,10 +36,10 @@ impl RateLimit {
     }
 }
 
-/// What a [`RateTable`] is to be made for.
-#[must_use]
-pub fn rate_of(limit: &site::RateLimit) -> Rate {
-    Rate { requests: limit.requests, per_ms: limit.per_ms, burst: limit.burst }
+impl From<&site::RateLimit> for Rate {
+    fn from(limit: &site::RateLimit) -> Rate {
+        Rate { requests: limit.requests, per_ms: limit.per_ms, burst: limit.burst }
+    }
 }
 
 impl Middleware for RateLimit {
@@ -104,7 +104,7 @@ mod tests {
 
     fn limit(by: KeyOf) -> RateLimit {
         let limit = site::RateLimit { requests: 2, per_ms: 10_000, burst: 2, by, keys_max: 100 };
-        let table = RateTable::new(rate_of(&limit), limit.keys_max, Secret::of(1));
+        let table = RateTable::new((&limit).into(), limit.keys_max, Secret::of(1));
         RateLimit::new("per \"user\"", &limit, Arc::new(table))
     }
 
