@@ -6,6 +6,7 @@ pub mod access_log;
 pub mod answer;
 mod edits;
 mod exchange;
+pub mod guard;
 pub mod handler;
 pub mod json;
 pub mod middleware;

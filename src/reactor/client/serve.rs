@@ -123,9 +123,19 @@ impl<S: Stream> Client<S> {
         }
     }
 
-    /// A head is complete: decide and answer, or begin to send its body back.
     #[inline]
     fn answer(&mut self, busy: &mut Busy, turn: &mut Turn<'_, S>) {
+        self.begin_answer(busy, turn);
+        // What is still under way has a copy of the notes. These would lie here until the next request,
+        // perhaps for hours, and keep a permit from whoever wants it.
+        if turn.notes.holds() {
+            turn.notes.clear();
+        }
+    }
+
+    /// A head is complete: decide and answer, or begin to send its body back.
+    #[inline]
+    fn begin_answer(&mut self, busy: &mut Busy, turn: &mut Turn<'_, S>) {
         let request = Request::new(turn.index, busy.input.unread());
         if !turn.notes.is_blank() {
             turn.notes.clear();

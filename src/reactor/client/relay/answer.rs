@@ -87,7 +87,7 @@ impl<S: Stream> Client<S> {
                 self.open_tunnel(relay, site, busy, turn);
                 return Ok(Heard::End);
             }
-            AnswerStep::Head => self.begin_answer(relay, site, busy, turn),
+            AnswerStep::Head => self.pass_head(relay, site, busy, turn),
             AnswerStep::Body(count) => {
                 busy.machine.more(&input.unread()[..count], &mut busy.output);
                 busy.pending.sent += count as u64;
@@ -134,7 +134,7 @@ impl<S: Stream> Client<S> {
         input.consume(usize::from(index.head_len));
     }
 
-    fn begin_answer(&mut self, relay: &mut Relay, site: &Site, busy: &mut Busy, turn: &mut Turn<'_, S>) {
+    fn pass_head(&mut self, relay: &mut Relay, site: &Site, busy: &mut Busy, turn: &mut Turn<'_, S>) {
         let Some(input) = &mut relay.input else { return };
         let index = &turn.lines.index;
         let (status, framing) = (index.status, index.framing);
