@@ -4,6 +4,7 @@
 //! a route knows its upstream by its number. How it is written in a file is `config::file`'s business; what
 //! is made of it, `gateway::site`'s.
 
+mod directory;
 mod guard;
 mod upstream;
 
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 
 use crate::http::{MethodSet, Status};
 
+pub use directory::Directory;
 pub use guard::{
     Algorithm, BasicAuth, ClaimRule, ConcurrencyLimit, Jwt, KeyOf, KeySource, RateLimit, Step, StepKind, User,
 };
