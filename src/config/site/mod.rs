@@ -4,18 +4,18 @@
 //! a route knows its upstream by its number. How it is written in a file is `config::file`'s business; what
 //! is made of it, `gateway::site`'s.
 
-mod directory;
 mod guard;
+mod name_book;
 mod upstream;
 
 use std::path::PathBuf;
 
 use crate::http::{MethodSet, Status};
 
-pub use directory::Directory;
 pub use guard::{
     Algorithm, BasicAuth, ClaimRule, ConcurrencyLimit, Jwt, KeyOf, KeySource, RateLimit, Step, StepKind, User,
 };
+pub use name_book::NameBook;
 pub use upstream::{
     Address, Balance, Breaker, Ejection, Fallback, Health, Retries, ServerSpec, Timeouts, Upstream,
 };

@@ -1,34 +1,46 @@
 //! What the names of servers were found to be, at one time.
 //!
-//! Plain data that a look-up makes and a generation of upstreams is built from: sorted and without doubles, so
-//! that two answers in another order are the same. A name that was not found has no address, which is no
+//! Plain data that a look-up makes and a generation of upstreams is built from: sorted and without doubles,
+//! so that two answers in another order are the same. A name that was not found has no address, which is no
 //! mistake: it may be found later. Not here: who looks names up, and when (`server::keeper`).
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::Address;
+use super::{Address, ServerSpec, Upstream};
 
 /// See the module.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Directory {
+pub struct NameBook {
     found: BTreeMap<String, Arc<[SocketAddr]>>,
 }
 
-impl Directory {
+impl NameBook {
     /// Addresses of one name that are used; what a name server says beyond is left out.
     pub const ADDRESSES_MAX: usize = 256;
 
     /// Where a server can be reached over TCP; nowhere: its name was not found, or it has a unix socket.
     pub fn addresses<'a>(&'a self, address: &'a Address) -> impl Iterator<Item = SocketAddr> + 'a {
         let (own, port, found) = match address {
-            Address::Socket(socket) => (Some(*socket), 0, None),
-            Address::Name(host, port) => (None, *port, self.found.get(host)),
-            Address::Unix(_) => (None, 0, None),
+            Address::Socket(socket) => (Some(*socket), 0, &[] as &[SocketAddr]),
+            Address::Name(host, port) => (None, *port, self.of(host)),
+            Address::Unix(_) => (None, 0, &[] as &[SocketAddr]),
         };
-        let named = found.into_iter().flat_map(|found| found.iter());
-        own.into_iter().chain(named.map(move |address| with_port(*address, port)))
+        own.into_iter().chain(found.iter().map(move |address| with_port(*address, port)))
+    }
+
+    /// An upstream's servers, each with its addresses.
+    #[must_use]
+    pub fn resolve(&self, upstream: &Upstream) -> Vec<(ServerSpec, Vec<SocketAddr>)> {
+        let found = |server: &ServerSpec| (server.clone(), self.addresses(&server.address).collect());
+        upstream.servers.iter().map(found).collect()
+    }
+
+    /// What one name was found to be, with no port.
+    #[must_use]
+    pub fn of(&self, host: &str) -> &[SocketAddr] {
+        self.found.get(host).map_or(&[], |found| found)
     }
 
     /// Whether this name was found.
@@ -44,9 +56,8 @@ impl Directory {
             addresses.into_iter().map(|address| with_port(address, 0)).collect();
         addresses.sort_unstable();
         addresses.dedup();
-        addresses.truncate(Directory::ADDRESSES_MAX);
-        let known = self.found.get(host).map_or(&[] as &[SocketAddr], |known| known);
-        if addresses.is_empty() || known == addresses {
+        addresses.truncate(NameBook::ADDRESSES_MAX);
+        if addresses.is_empty() || self.of(host) == addresses {
             return false;
         }
         self.found.insert(host.to_owned(), addresses.into());
@@ -75,41 +86,41 @@ mod tests {
 
     #[test]
     fn answers_in_another_order_or_twice_are_no_news() {
-        let mut directory = Directory::default();
-        assert!(directory.learn("a.test", [socket("10.0.0.2:0"), socket("[::1]:0"), socket("10.0.0.1:0")]));
+        let mut book = NameBook::default();
+        assert!(book.learn("a.test", [socket("10.0.0.2:0"), socket("[::1]:0"), socket("10.0.0.1:0")]));
         let again = ["[::1]:7", "10.0.0.1:0", "10.0.0.2:0", "10.0.0.1:0"].map(socket);
-        assert!(!directory.learn("a.test", again));
+        assert!(!book.learn("a.test", again));
         let name = Address::Name("a.test".to_owned(), 80);
-        let found: Vec<_> = directory.addresses(&name).collect();
+        let found: Vec<_> = book.addresses(&name).collect();
         assert_eq!(found, ["10.0.0.1:80", "10.0.0.2:80", "[::1]:80"].map(socket));
     }
 
     #[test]
     fn what_is_not_found_any_more_stays_as_it_was() {
-        let mut directory = Directory::default();
-        assert!(directory.learn("a.test", [socket("10.0.0.1:0")]));
-        assert!(!directory.learn("a.test", []));
-        assert!(directory.knows("a.test") && !directory.knows("b.test"));
-        assert!(directory.learn("a.test", [socket("10.0.0.9:0")]), "it moved");
-        directory.retain(|host| host != "a.test");
-        assert!(!directory.knows("a.test"));
+        let mut book = NameBook::default();
+        assert!(book.learn("a.test", [socket("10.0.0.1:0")]));
+        assert!(!book.learn("a.test", []));
+        assert!(book.knows("a.test") && !book.knows("b.test"));
+        assert!(book.learn("a.test", [socket("10.0.0.9:0")]), "it moved");
+        book.retain(|host| host != "a.test");
+        assert!(!book.knows("a.test"));
     }
 
     #[test]
     fn an_address_is_its_own_and_a_unix_socket_has_none() {
-        let directory = Directory::default();
+        let book = NameBook::default();
         let own = Address::Socket(socket("127.0.0.1:81"));
-        assert_eq!(directory.addresses(&own).collect::<Vec<_>>(), [socket("127.0.0.1:81")]);
-        assert_eq!(directory.addresses(&Address::Unix("/run/a.sock".into())).count(), 0);
-        assert_eq!(directory.addresses(&Address::Name("a.test".to_owned(), 1)).count(), 0);
+        assert_eq!(book.addresses(&own).collect::<Vec<_>>(), [socket("127.0.0.1:81")]);
+        assert_eq!(book.addresses(&Address::Unix("/run/a.sock".into())).count(), 0);
+        assert_eq!(book.addresses(&Address::Name("a.test".to_owned(), 1)).count(), 0);
     }
 
     #[test]
     fn a_name_has_so_many_addresses_and_no_more() {
-        let mut directory = Directory::default();
+        let mut book = NameBook::default();
         let many = (0..1_000u32).map(|n| SocketAddr::from((std::net::Ipv4Addr::from(n), 0)));
-        assert!(directory.learn("many.test", many));
+        assert!(book.learn("many.test", many));
         let name = Address::Name("many.test".to_owned(), 1);
-        assert_eq!(directory.addresses(&name).count(), Directory::ADDRESSES_MAX);
+        assert_eq!(book.addresses(&name).count(), NameBook::ADDRESSES_MAX);
     }
 }
