@@ -19,7 +19,9 @@ mod chance;
 mod lookup;
 mod names;
 mod round;
+mod sights;
 mod waker;
+mod watch;
 
 use std::io;
 use std::sync::{Arc, mpsc};
@@ -28,6 +30,7 @@ use std::time::Duration;
 
 pub use lookup::{NotFound, Resolver, of_machine, resolve_all};
 pub use names::Name;
+pub use sights::Sights;
 
 use crate::config::site::{Address, NameBook, Site};
 use crate::observe::KeeperTally;
@@ -43,13 +46,15 @@ pub struct Duties {
     pub names: Vec<Name>,
     /// What is known of them: the site at work was made with it.
     pub book: NameBook,
+    /// Files to be watched, as they looked before they were read; none: none.
+    pub files: Sights,
 }
 
 impl Duties {
     /// Those that a site brings.
     #[must_use]
     pub fn of(site: &Site, book: &NameBook) -> Duties {
-        Duties { names: names_of(site), book: book.clone() }
+        Duties { names: names_of(site), book: book.clone(), files: Sights::default() }
     }
 }
 
@@ -58,6 +63,8 @@ impl Duties {
 pub enum News<'a> {
     /// Names have other addresses than those the keeper was told of or has told last.
     Addresses(&'a NameBook),
+    /// A file that is watched looks other than it did.
+    Files,
 }
 
 /// See the module. Dropping it ends it.

@@ -1,11 +1,13 @@
 //! The keeper's thread: sleep until something is due or comes, then look after everything once.
 
 use std::sync::{Arc, mpsc};
+use std::time::SystemTime;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::lookup::{self, Reply};
 use super::names::{Found, Learned, Names};
+use super::watch::Watch;
 use super::{Duties, Hand, Letter, News, Resolver};
 use crate::base::clock::monotonic_ns;
 use crate::base::guarded::guarded;
@@ -26,6 +28,7 @@ pub(super) struct Round {
     names: Names,
     /// Look-ups under way.
     away: usize,
+    watch: Watch,
 }
 
 impl Round {
@@ -39,13 +42,24 @@ impl Round {
         let back = hand.clone();
         let reply: Reply = Arc::new(move |host, found| back.bring(Letter::Found(host, found)));
         let seed = monotonic_ns() ^ u64::from(std::process::id()) << 32;
-        Round { letters, hand, log, tell, resolver, reply, names: Names::new(seed), away: 0 }
+        Round {
+            letters,
+            hand,
+            log,
+            tell,
+            resolver,
+            reply,
+            names: Names::new(seed),
+            away: 0,
+            watch: Watch::default(),
+        }
     }
 
     /// Until it is told to stop.
     pub(super) fn run(mut self) {
         while self.read_mail() {
             self.look_up_names();
+            self.look_at_files();
             self.sleep();
         }
     }
@@ -65,6 +79,7 @@ impl Round {
 
     fn attend(&mut self, duties: Duties) {
         self.names.attend(&duties.names, &duties.book, now_ms());
+        self.watch.attend(duties.files, now_ms());
     }
 
     fn learn(&mut self, host: &str, found: &Found) {
@@ -97,10 +112,26 @@ impl Round {
         }
     }
 
+    fn look_at_files(&mut self) {
+        let was_blind = self.watch.blind().is_some();
+        self.watch.drain(now_ms());
+        let has_changed = self.watch.look(now_ms(), SystemTime::now());
+        if let Some(why) = self.watch.blind().filter(|_| !was_blind) {
+            let text = format_args!("files are looked at every second, since they cannot be watched: {why}");
+            self.log.event(Level::Warn, "watch", text);
+        }
+        if has_changed {
+            self.hand.tally.file_changes.add(1);
+            tell(&mut self.tell, &self.hand, &self.log, News::Files);
+        }
+    }
+
     fn sleep(&mut self) {
-        let next_ms = self.names.next_ms(self.away < LOOKUPS_MAX);
+        let dues_ms = [self.names.next_ms(self.away < LOOKUPS_MAX), self.watch.next_ms()];
+        let next_ms = dues_ms.into_iter().flatten().min();
         let patience = next_ms.map(|next_ms| span(next_ms.saturating_sub(now_ms())));
-        let mut polled = [PollFd::new(&*self.hand.waker, PollFlags::IN)];
+        let mut polled = vec![PollFd::new(&*self.hand.waker, PollFlags::IN)];
+        polled.extend(self.watch.source().map(|source| PollFd::from_borrowed_fd(source, PollFlags::IN)));
         // A signal ends the wait as any news does.
         let _ = poll(&mut polled, patience.as_ref());
     }

@@ -21,6 +21,7 @@ fn keeper(resolver: Resolver) -> (Keeper, Receiver<String>) {
                 let found: Vec<_> = book.addresses(&name).map(|address| address.to_string()).collect();
                 found.join(" ")
             }
+            News::Files => "files".to_owned(),
         };
         let _ = tell.send(text);
     });
@@ -98,6 +99,22 @@ fn who_is_told_may_panic_and_may_give_new_duties() {
         told.recv_timeout(SOON).expect("told again after a panic");
     }
     assert!(keeper.stop());
+}
+
+#[test]
+fn a_file_that_changes_is_told_once() {
+    let path = std::env::temp_dir().join(format!("myriapod-keeper-file-{}", std::process::id()));
+    std::fs::write(&path, "one").expect("written");
+    let (keeper, told) = keeper(of_machine());
+    keeper.hand().attend(Duties { files: Sights::of([&path]), ..Duties::default() });
+    for round in 1..4 {
+        std::fs::write(&path, "more".repeat(round)).expect("written");
+        assert_eq!(told.recv_timeout(SOON).expect("it changed"), "files");
+        assert_eq!(keeper.hand().tally().file_changes.value(), round as u64);
+    }
+    assert!(keeper.stop());
+    assert!(told.recv().is_err(), "nothing was told twice");
+    std::fs::remove_file(path).expect("removed");
 }
 
 #[test]
