@@ -13,7 +13,9 @@ pub mod notes;
 pub mod problem;
 mod query;
 pub mod route;
+pub mod site;
 mod ticket;
+pub mod upstream;
 
 use std::sync::Arc;
 

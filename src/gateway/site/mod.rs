@@ -1,0 +1,1 @@
+//! What a gateway is told to do, made ready to be done.
