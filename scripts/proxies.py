@@ -151,13 +151,13 @@ def site(upstreams, routes, more=""):
     parts = []
     for name, ports in upstreams.items():
         servers = ", ".join(f'"http://127.0.0.1:{port}"' for port in ports)
-        parts.append(f"[upstreams.{name}]\nservers = [{servers}]\n{more}")
+        parts.append(f"[upstream.{name}]\nservers = [{servers}]\n{more}")
     return "\n".join(parts + routes)
 
 
 def proxy_route(path, upstream):
-    return f'[[routes]]\npath = "{path}"\nproxy = "{upstream}"\n'
+    return f'[[route]]\npath = "{path}"\nproxy = "{upstream}"\nupgrades = true\n'
 
 
 def respond_route(path, body):
-    return f'[[routes]]\npath = "{path}"\nrespond = {{ status = 200, body = "{body}" }}\n'
+    return f'[[route]]\npath = "{path}"\nrespond = "{body}"\n'

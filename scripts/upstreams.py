@@ -29,8 +29,10 @@ PACKAGES = {"nginx": "nginx-light", "node": "nodejs"}
 KINDS = ("nginx", "nginx", "node", "node")
 # What one of ours is told: short spans, so that a fault is over while the script looks on.
 FIRST_BYTE_SECONDS = 1
-SITE_MORE = """timeouts = { connect = "500ms", first-byte = "1s" }
-ejection = { failures = 3, for = "500ms" }
+SITE_MORE = """connect-timeout = "500ms"
+first-byte-timeout = "1s"
+eject = { failures = 3, time = "500ms" }
+breaker = { open = "500ms" }
 health = { path = "/1k", interval = "250ms", timeout = "500ms", rise = 1, fall = 2 }
 """
 POST = "POST /1k HTTP/1.1\r\nHost: localhost\r\nContent-Length: 6\r\n\r\na body"
@@ -253,7 +255,7 @@ def reloaded(server, site, ports, options):
     took_effect = 0
     for number in range(1, options.reloads + 1):
         if site:
-            site.write_text("[upstreams" if number % 10 == 0 else site_text(ports, number))
+            site.write_text("[upstream" if number % 10 == 0 else site_text(ports, number))
         server.process.send_signal(signal.SIGHUP)
         time.sleep(0.1)
         if site:
@@ -275,7 +277,7 @@ def descriptors_of(pid):
 
 def site_text(ports, version):
     return proxies.site({"pool": ports}, [
-        proxies.respond_route("/version", str(version)), proxies.proxy_route("/", "pool"),
+        proxies.respond_route("/version", str(version)), proxies.proxy_route("/*", "pool"),
     ], SITE_MORE)
 
 
