@@ -123,8 +123,15 @@ impl Status {
         Status::VERSION_NOT_SUPPORTED,
     ];
 
+    /// The status of that number, from 100 to 599 (RFC 9110 section 15): whatever an upstream answers, ours
+    /// to pass on.
+    #[must_use]
+    pub const fn from_code(code: u16) -> Option<Status> {
+        if code >= 100 && code <= 599 { Some(Status(code)) } else { None }
+    }
+
     /// Number and reason phrase as a line of text, `404 Not Found\n`: the body of a short answer, and
-    /// what the status line says.
+    /// what the status line says. Empty for a status that is none of [`Status::ALL`].
     #[must_use]
     pub const fn text(self) -> &'static str {
         match self.0 {
@@ -196,7 +203,10 @@ impl Status {
 
 impl fmt::Display for Status {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(self.text().trim_end())
+        match self.text() {
+            "" => write!(out, "{}", self.0),
+            text => out.write_str(text.trim_end()),
+        }
     }
 }
 
@@ -217,6 +227,14 @@ mod tests {
             assert!(!status.reason().is_empty());
             assert_eq!(status.text(), format!("{} {}\n", status.code(), status.reason()));
         }
+    }
+
+    /// Upstreams answer with statuses that nobody here ever would.
+    #[test]
+    fn statuses_of_others_show_their_number() {
+        assert_eq!(Status::from_code(404), Some(Status::NOT_FOUND));
+        assert_eq!(Status::from_code(418).map(|status| status.to_string()).as_deref(), Some("418"));
+        assert_eq!((Status::from_code(99), Status::from_code(600)), (None, None));
     }
 
     #[test]

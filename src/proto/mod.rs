@@ -16,6 +16,9 @@ pub enum Progress {
     Head,
     /// So many bytes at the front of the input are body. Use and consume them before asking again.
     Body(usize),
+    /// So many bytes at the front of the input are one sound trailer line, CRLF included. Use and consume
+    /// them before asking again. Told only where [asked for](h1::Machine::tell_trailers).
+    Trailer(usize),
     /// The body is complete. Told once, and only for a request that has one.
     Whole,
     /// The request is complete and its answer is not: the next one has to wait.

@@ -145,7 +145,14 @@ pub fn head(
 
 fn status_line(out: &mut Vec<u8>, status: Status) {
     out.extend_from_slice(b"HTTP/1.1 ");
-    out.extend_from_slice(status.text().trim_end().as_bytes());
+    match status.text() {
+        "" => {
+            out.extend_from_slice(itoa::Buffer::new().format(status.code()).as_bytes());
+            // RFC 9112 section 4: the space stands there even where the phrase behind it is empty.
+            out.push(b' ');
+        }
+        text => out.extend_from_slice(text.trim_end().as_bytes()),
+    }
     out.extend_from_slice(b"\r\n");
 }
 

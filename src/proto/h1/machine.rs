@@ -99,6 +99,7 @@ impl Machine {
             Recv::Body(body) => match body.next(input, limits)? {
                 Piece::Starved => Ok(Progress::Starved),
                 Piece::Bytes(count) => Ok(Progress::Body(count)),
+                Piece::Trailer(count) => Ok(Progress::Trailer(count)),
                 Piece::End => {
                     self.recv = Recv::Done;
                     Ok(Progress::Whole)
@@ -106,6 +107,13 @@ impl Machine {
             },
             Recv::Unwanted { .. } => self.drop_unwanted(input, index, limits),
             Recv::Done => Ok(Progress::Waiting),
+        }
+    }
+
+    /// Tells the trailers of the body at hand, which are dropped otherwise: somebody passes them on.
+    pub fn tell_trailers(&mut self) {
+        if let Recv::Body(body) = &mut self.recv {
+            body.tell_trailers();
         }
     }
 
@@ -381,6 +389,7 @@ impl Machine {
         while let Recv::Unwanted { body, patience } = &mut self.recv {
             match body.next(input, limits)? {
                 Piece::Starved => return Ok(Progress::Starved),
+                Piece::Trailer(count) => input.consume(count),
                 Piece::Bytes(count) if count as u64 <= *patience => {
                     *patience -= count as u64;
                     input.consume(count);

@@ -102,6 +102,7 @@ impl<S: Stream> Client<S> {
                     );
                     busy.input.consume(count);
                 }
+                Ok(Progress::Trailer(count)) => busy.input.consume(count),
                 Ok(Progress::Whole) => {
                     busy.reflection.whole(&mut busy.machine, &mut busy.output, turn);
                 }
