@@ -31,6 +31,9 @@ use super::site::{Action, Fallback, Route, Site};
 use reader::Reader;
 use section::{Entry, Section};
 
+pub(super) use jwt::ALGORITHMS;
+pub(super) use pattern::params;
+pub(super) use route::{host_text, path_text};
 pub use source::{Excerpt, Source, Spot};
 
 /// What a file says.
