@@ -2,7 +2,7 @@
 //!
 //! Promises: a request passes only with a token that [`token::judge`] finds good. Fields in which claims go
 //! upstream are never the client's, whether the token has the claim or not. A claim that could not stand in a
-//! field as it is, since it has control characters, lets nobody in: changed, it might be somebody else's name.
+//! field as it is, since it has control characters, lets nobody in: changed, it might be another's name.
 //!
 //! A signature is verified here, on the reactor: 20 to 60 µs, once per token while it is [`seen`].
 
