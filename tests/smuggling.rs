@@ -165,6 +165,7 @@ impl Desk {
                     held.extend_from_slice(&self.input.unread()[..count]);
                     self.input.consume(count);
                 }
+                Ok(Progress::Trailer(_)) => unreachable!("nobody asked for trailers"),
                 Ok(Progress::Whole) => self.reflect(),
                 Err(violation) => {
                     self.machine.refuse(violation, &mut self.stamp, &mut self.output);

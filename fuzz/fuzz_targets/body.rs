@@ -26,6 +26,7 @@ fn decode<'a>(parts: impl IntoIterator<Item = &'a [u8]>, room: usize) -> Read {
                 body.extend_from_slice(&input.unread()[..count]);
                 input.consume(count);
             }
+            Ok(Piece::Trailer(_)) => unreachable!("nobody asked for trailers"),
             Ok(Piece::End) => {
                 let rest = [input.unread(), &parts.collect::<Vec<_>>().concat()].concat();
                 return (body, Some(rest), None);

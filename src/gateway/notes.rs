@@ -19,6 +19,9 @@ pub struct Notes {
     is_used: bool,
     /// How many of the chain's middleware were entered.
     entered: u8,
+    /// The site's route that takes it, and how many of its steps it has entered.
+    route: Option<u32>,
+    entered_route: u8,
     request_id: String,
     trace: Option<Trace>,
     trace_state: String,
@@ -206,6 +209,8 @@ impl Notes {
         }
         self.is_used = false;
         self.entered = 0;
+        self.route = None;
+        self.entered_route = 0;
         self.request_id.clear();
         self.trace = None;
         self.trace_state.clear();
@@ -226,6 +231,8 @@ impl Notes {
         }
         self.is_used = other.is_used;
         self.entered = other.entered;
+        self.route = other.route;
+        self.entered_route = other.entered_route;
         self.request_id.clone_from(&other.request_id);
         self.trace = other.trace;
         self.trace_state.clone_from(&other.trace_state);
@@ -249,6 +256,24 @@ impl Notes {
     pub(crate) fn set_entered(&mut self, count: usize) {
         self.is_used = true;
         self.entered = count as u8;
+    }
+
+    /// The number of the site's route that takes it.
+    pub(crate) fn route(&self) -> Option<usize> {
+        self.route.map(|number| number as usize)
+    }
+
+    pub(crate) fn set_route(&mut self, number: usize) {
+        self.is_used = true;
+        self.route = Some(number as u32);
+    }
+
+    pub(crate) fn entered_route(&self) -> usize {
+        usize::from(self.entered_route)
+    }
+
+    pub(crate) fn set_entered_route(&mut self, count: usize) {
+        self.entered_route = count as u8;
     }
 }
 

@@ -99,6 +99,8 @@ pub struct HeadIndex {
     pub persistent: bool,
     /// Whether the client waits for 100 before it sends the body (RFC 9110 section 10.1.1).
     pub expects_continue: bool,
+    /// Whether `Connection` says more than whether it stays, so that its options must be looked at.
+    pub names_options: bool,
     /// The request line without its line end, for logs.
     pub line: Span,
     /// The path as sent, without the query.
@@ -161,6 +163,7 @@ impl Default for HeadIndex {
             framing: Framing::None,
             persistent: false,
             expects_continue: false,
+            names_options: false,
             line: Span::default(),
             path: Span::default(),
             query: Span::default(),
@@ -183,6 +186,7 @@ impl HeadIndex {
         self.framing = other.framing;
         self.persistent = other.persistent;
         self.expects_continue = other.expects_continue;
+        self.names_options = other.names_options;
         self.line = other.line;
         self.path = other.path;
         self.query = other.query;
@@ -219,6 +223,12 @@ impl<'a> Request<'a> {
     #[must_use]
     pub fn method(&self) -> Method {
         self.index.method
+    }
+
+    /// The method as sent, for one that is [`Method::Unknown`] here and known to another.
+    #[must_use]
+    pub fn method_token(&self) -> &'a [u8] {
+        self.line().split(|byte| *byte == b' ').next().unwrap_or_default()
     }
 
     /// The version the client speaks.
@@ -262,6 +272,24 @@ impl<'a> Request<'a> {
         self.index.query.of(self.bytes)
     }
 
+    /// Path and query as sent, where the path was sent as it is understood: nothing in it was decoded.
+    #[must_use]
+    pub fn plain_target(&self) -> Option<&'a [u8]> {
+        if self.index.plain_path.is_some() {
+            return None;
+        }
+        let (path, query) = (self.index.path, self.index.query);
+        let end = if query.is_empty() { path.start() + path.len() } else { query.start() + query.len() };
+        self.bytes.get(path.start()..end)
+    }
+
+    /// The method as sent.
+    #[must_use]
+    pub fn method_bytes(&self) -> &'a [u8] {
+        let line = self.line();
+        &line[..memchr::memchr(b' ', line).unwrap_or(line.len())]
+    }
+
     /// The host and port the client addressed; empty when it named none.
     #[must_use]
     pub fn host(&self) -> &'a [u8] {
@@ -272,6 +300,13 @@ impl<'a> Request<'a> {
     #[must_use]
     pub fn line(&self) -> &'a [u8] {
         self.index.line.of(self.bytes)
+    }
+
+    /// Index and bytes, for who writes the head anew.
+    #[must_use]
+    #[inline]
+    pub(crate) fn parts(&self) -> (&'a HeadIndex, &'a [u8]) {
+        (self.index, self.bytes)
     }
 
     /// The value of the first field of that name, in any case.

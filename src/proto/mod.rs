@@ -3,6 +3,7 @@
 //! No sockets, no clock, no routes. The words every protocol speaks are here; each protocol has its own room.
 
 pub mod h1;
+pub mod proxy_line;
 mod violation;
 
 pub use violation::Violation;
@@ -16,6 +17,9 @@ pub enum Progress {
     Head,
     /// So many bytes at the front of the input are body. Use and consume them before asking again.
     Body(usize),
+    /// So many bytes at the front of the input are one sound trailer line, CRLF included. Use and consume
+    /// them before asking again. Told only where [asked for](h1::Machine::tell_trailers).
+    Trailer(usize),
     /// The body is complete. Told once, and only for a request that has one.
     Whole,
     /// The request is complete and its answer is not: the next one has to wait.

@@ -120,6 +120,7 @@ impl<'l> Line<'l> {
                     Some(held) => self.respond(Body::Owned(held)),
                     None => self.machine.finish(&mut self.output),
                 },
+                Ok(Progress::Trailer(_)) => unreachable!("nobody asked for trailers"),
                 Ok(Progress::Waiting) => unreachable!("every answer here is made at once"),
                 Ok(Progress::Over) => {
                     self.end = End::Over;

@@ -17,8 +17,20 @@ pub enum Piece {
     Starved,
     /// So many bytes at the front are body; they must be consumed before the next call.
     Bytes(usize),
+    /// So many bytes at the front are one sound trailer line, CRLF included; they must be consumed before the
+    /// next call. Told only by a decoder that was [asked to](BodyDecoder::tell_trailers).
+    Trailer(usize),
     /// The body is over.
     End,
+}
+
+/// Bounds on a trailer section.
+#[derive(Clone, Copy, Debug)]
+pub struct TrailerBounds {
+    /// The longest head: a buffer need not be larger, so a trailer line has to be shorter.
+    pub head_bytes_max: u32,
+    /// Its field lines.
+    pub lines_max: u32,
 }
 
 /// See the module.
@@ -29,7 +41,8 @@ pub struct BodyDecoder {
     allowance: u64,
     /// Bytes of the current extension or trailer section.
     extra: u32,
-    trailer_lines: u32,
+    trailer_lines: u16,
+    tells_trailers: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,12 +66,23 @@ impl BodyDecoder {
     /// A decoder for a body of that framing.
     #[must_use]
     pub fn new(framing: Framing, limits: &Limits) -> BodyDecoder {
+        BodyDecoder::within(framing, limits.body_bytes_max)
+    }
+
+    /// A decoder for a body of that framing and so many bytes at most, decoded.
+    #[must_use]
+    pub fn within(framing: Framing, bytes_max: u64) -> BodyDecoder {
         let state = match framing {
             Framing::None => State::End,
             Framing::Length(left) => State::Length { left },
             Framing::Chunked => State::ChunkSize,
         };
-        BodyDecoder { state, allowance: limits.body_bytes_max, extra: 0, trailer_lines: 0 }
+        BodyDecoder { state, allowance: bytes_max, extra: 0, trailer_lines: 0, tells_trailers: false }
+    }
+
+    /// From now on trailers are told, not dropped: somebody passes them on.
+    pub fn tell_trailers(&mut self) {
+        self.tells_trailers = true;
     }
 
     /// Bytes still to come, where that is known.
@@ -75,8 +99,21 @@ impl BodyDecoder {
     ///
     /// # Errors
     /// The rule that was broken.
-    #[inline(never)]
     pub fn next(&mut self, input: &mut ReadBuffer, limits: &Limits) -> Result<Piece, Violation> {
+        let bounds = TrailerBounds { head_bytes_max: limits.head_bytes_max, lines_max: limits.fields_max };
+        self.next_within(input, &bounds)
+    }
+
+    /// [`next`](BodyDecoder::next) for those who have no [`Limits`].
+    ///
+    /// # Errors
+    /// The rule that was broken.
+    #[inline(never)]
+    pub fn next_within(
+        &mut self,
+        input: &mut ReadBuffer,
+        bounds: &TrailerBounds,
+    ) -> Result<Piece, Violation> {
         loop {
             match self.state {
                 State::Length { left: 0 } => self.state = State::End,
@@ -99,9 +136,11 @@ impl BodyDecoder {
                     true => {}
                     false => return Ok(Piece::Starved),
                 },
-                State::Trailer => match self.read_trailer(input, limits)? {
-                    true => {}
-                    false => return Ok(Piece::Starved),
+                State::Trailer => match self.read_trailer(input, bounds)? {
+                    None => return Ok(Piece::Starved),
+                    Some(0) => {}
+                    Some(line_len) if self.tells_trailers => return Ok(Piece::Trailer(line_len)),
+                    Some(line_len) => input.consume(line_len),
                 },
                 State::End => return Ok(Piece::End),
             }
@@ -148,29 +187,35 @@ impl BodyDecoder {
         }
     }
 
-    /// RFC 9112 section 7.1.2: field lines up to an empty one. They are checked and dropped; nobody here
-    /// wants them.
-    fn read_trailer(&mut self, input: &mut ReadBuffer, limits: &Limits) -> Result<bool, Violation> {
+    /// RFC 9112 section 7.1.2: field lines up to an empty one. The length of the next, CRLF included; 0 when
+    /// the section is over, and the empty line consumed. `None`: the line is not complete.
+    fn read_trailer(
+        &mut self,
+        input: &mut ReadBuffer,
+        bounds: &TrailerBounds,
+    ) -> Result<Option<usize>, Violation> {
         let bytes = input.unread();
         // A buffer need not be larger than the longest head: a line that fills it would wait for room for
         // ever.
-        let bytes_max = TRAILER_BYTES_MAX.min(limits.head_bytes_max.saturating_sub(1));
+        let bytes_max = TRAILER_BYTES_MAX.min(bounds.head_bytes_max.saturating_sub(1));
         let Some(line_len) = line_len(bytes)? else {
             let too_long = self.extra + bytes.len() as u32 > bytes_max;
-            return if too_long { Err(Violation::TrailerTooLong) } else { Ok(false) };
+            return if too_long { Err(Violation::TrailerTooLong) } else { Ok(None) };
         };
-        let is_last = line_len == 0;
         self.extra += line_len as u32 + 2;
         self.trailer_lines += 1;
-        if self.extra > bytes_max || self.trailer_lines > limits.fields_max + 1 {
+        if self.extra > bytes_max || u32::from(self.trailer_lines) > bounds.lines_max.saturating_add(1) {
             return Err(Violation::TrailerTooLong);
         }
-        if !is_last && !is_field_line(&bytes[..line_len]) {
+        if line_len == 0 {
+            input.consume(2);
+            self.state = State::End;
+            return Ok(Some(0));
+        }
+        if !is_field_line(&bytes[..line_len]) {
             return Err(Violation::BadTrailer);
         }
-        input.consume(line_len + 2);
-        self.state = if is_last { State::End } else { State::Trailer };
-        Ok(true)
+        Ok(Some(line_len + 2))
     }
 }
 
@@ -236,6 +281,7 @@ mod tests {
                     body.extend_from_slice(&input.unread()[..count]);
                     input.consume(count);
                 }
+                Piece::Trailer(_) => unreachable!("nobody asked for trailers"),
                 Piece::End => {
                     let rest = [input.unread().to_vec(), parts.collect::<Vec<_>>().concat()].concat();
                     return Ok((body, rest));
@@ -295,6 +341,33 @@ mod tests {
                     "{wire:?} by {step}: {got:?}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn trailers_are_told_line_by_line_to_who_asks() {
+        let wire = b"1\r\nx\r\n0\r\nX-Sum: 1\r\nB:2\r\n\r\nNEXT";
+        for step in 1..wire.len() {
+            let mut input = ReadBuffer::with_size(64);
+            let mut decoder = BodyDecoder::new(Framing::Chunked, &Limits::default());
+            decoder.tell_trailers();
+            let (mut told, mut parts) = (Vec::new(), wire.chunks(step));
+            loop {
+                match decoder.next(&mut input, &Limits::default()).unwrap() {
+                    Piece::Bytes(count) => input.consume(count),
+                    Piece::Trailer(count) => {
+                        told.push(String::from_utf8(input.unread()[..count].to_vec()).unwrap());
+                        input.consume(count);
+                    }
+                    Piece::End => break,
+                    Piece::Starved => {
+                        let part = parts.next().expect("the body is complete");
+                        input.room()[..part.len()].copy_from_slice(part);
+                        input.received(part.len());
+                    }
+                }
+            }
+            assert_eq!(told, ["X-Sum: 1\r\n", "B:2\r\n"], "in parts of {step}");
         }
     }
 

@@ -17,6 +17,7 @@ pub(super) struct Facts {
     coded: bool,
     close: bool,
     keep_alive: bool,
+    names_options: bool,
     expects: Option<Expectation>,
 }
 
@@ -70,12 +71,15 @@ impl Facts {
         Ok(())
     }
 
-    /// RFC 9112 section 9.3: `close` wins over `keep-alive`; other options are none of ours.
+    /// RFC 9112 section 9.3: `close` wins over `keep-alive`. Other options are for who passes the request on.
     #[inline(never)]
     fn note_connection(&mut self, value: &[u8]) {
         for option in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
-            self.close |= option.eq_ignore_ascii_case(b"close");
-            self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+            let (close, keep_alive) =
+                (option.eq_ignore_ascii_case(b"close"), option.eq_ignore_ascii_case(b"keep-alive"));
+            self.close |= close;
+            self.keep_alive |= keep_alive;
+            self.names_options |= !close && !keep_alive && !option.is_empty();
         }
     }
 
@@ -149,6 +153,7 @@ impl Facts {
         };
         // RFC 9112 section 9.3
         index.persistent = !self.close && (is_http11 || self.keep_alive);
+        index.names_options = self.names_options;
         // RFC 9110 section 10.1.1: ignored in HTTP/1.0, and where no body follows.
         let expects = self.expects.filter(|_| is_http11);
         if expects == Some(Expectation::Other) {

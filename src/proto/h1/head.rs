@@ -185,7 +185,7 @@ fn read_method(bytes: &[u8], index: &mut HeadIndex) -> Result<usize, Stop> {
 /// (5.2).
 /// Tells the offset behind it as well.
 #[inline]
-fn split_field_line(bytes: &[u8], at: usize) -> Result<(FieldSpan, usize), Stop> {
+pub(super) fn split_field_line(bytes: &[u8], at: usize) -> Result<(FieldSpan, usize), Stop> {
     let colon = run_end(bytes, at, TOKEN)?;
     match bytes[colon] {
         b':' if colon > at => {}

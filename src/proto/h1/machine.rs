@@ -5,6 +5,8 @@
 //! and [`finish`](Machine::finish). Answers leave in the order requests came; `Done, Done` always rolls on.
 //! No sockets, no clock, no routes: see `reactor::client` and `gateway`.
 
+mod relayed;
+
 use crate::base::buffer::ReadBuffer;
 use crate::base::write_queue::WriteQueue;
 use crate::config::Limits;
@@ -99,6 +101,7 @@ impl Machine {
             Recv::Body(body) => match body.next(input, limits)? {
                 Piece::Starved => Ok(Progress::Starved),
                 Piece::Bytes(count) => Ok(Progress::Body(count)),
+                Piece::Trailer(count) => Ok(Progress::Trailer(count)),
                 Piece::End => {
                     self.recv = Recv::Done;
                     Ok(Progress::Whole)
@@ -106,6 +109,13 @@ impl Machine {
             },
             Recv::Unwanted { .. } => self.drop_unwanted(input, index, limits),
             Recv::Done => Ok(Progress::Waiting),
+        }
+    }
+
+    /// Tells the trailers of the body at hand, which are dropped otherwise: somebody passes them on.
+    pub fn tell_trailers(&mut self) {
+        if let Recv::Body(body) = &mut self.recv {
+            body.tell_trailers();
         }
     }
 
@@ -381,6 +391,7 @@ impl Machine {
         while let Recv::Unwanted { body, patience } = &mut self.recv {
             match body.next(input, limits)? {
                 Piece::Starved => return Ok(Progress::Starved),
+                Piece::Trailer(count) => input.consume(count),
                 Piece::Bytes(count) if count as u64 <= *patience => {
                     *patience -= count as u64;
                     input.consume(count);
@@ -434,12 +445,18 @@ impl Machine {
         out: &mut WriteQueue,
     ) {
         self.settle_persistence(keep);
-        let connection = match (self.persistent, self.version) {
+        let connection = self.connection();
+        out.write(|text| encode::head(text, stamp, status, fields, delimiter, connection));
+    }
+
+    /// What the answer says about the connection.
+    #[inline]
+    fn connection(&self) -> Connection {
+        match (self.persistent, self.version) {
             (true, Version::Http11) => Connection::Stays,
             (true, Version::Http10) => Connection::StaysSaid,
             (false, _) => Connection::Ends,
-        };
-        out.write(|text| encode::head(text, stamp, status, fields, delimiter, connection));
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! HTTP/1.0 and HTTP/1.1, server side (RFC 9112).
+//! HTTP/1.0 and HTTP/1.1 (RFC 9112): the server's side, and in [`ask`] and [`answer`] a client's.
 //!
 //! ```text
 //!  Recv:  Head --> Body --> Done          legal pairs (checked after each call in debug builds)
@@ -9,11 +9,14 @@
 //! ```
 //! `Done, Done` always rolls on: to the next head, or to the end of the connection.
 
+pub mod answer;
+pub mod ask;
 mod authority;
 pub mod body;
 pub mod encode;
 mod fields;
 pub mod head;
+mod hop;
 mod lexis;
 pub mod machine;
 mod target;
