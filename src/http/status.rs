@@ -9,6 +9,8 @@ pub struct Status(u16);
 impl Status {
     /// Go on and send the body.
     pub const CONTINUE: Status = Status(100);
+    /// Another protocol from here on.
+    pub const SWITCHING_PROTOCOLS: Status = Status(101);
     /// Answered.
     pub const OK: Status = Status(200);
     /// Made.
@@ -131,16 +133,22 @@ impl Status {
     }
 
     /// Number and reason phrase as a line of text, `404 Not Found\n`: the body of a short answer, and
-    /// what the status line says. Empty for a status that is none of [`Status::ALL`].
+    /// what the status line says. Empty for a status that few would know.
     #[must_use]
     pub const fn text(self) -> &'static str {
         match self.0 {
             100 => "100 Continue\n",
+            101 => "101 Switching Protocols\n",
+            103 => "103 Early Hints\n",
             200 => "200 OK\n",
             201 => "201 Created\n",
             202 => "202 Accepted\n",
+            203 => "203 Non-Authoritative Information\n",
             204 => "204 No Content\n",
+            205 => "205 Reset Content\n",
             206 => "206 Partial Content\n",
+            207 => "207 Multi-Status\n",
+            300 => "300 Multiple Choices\n",
             301 => "301 Moved Permanently\n",
             302 => "302 Found\n",
             303 => "303 See Other\n",
@@ -149,6 +157,7 @@ impl Status {
             308 => "308 Permanent Redirect\n",
             400 => "400 Bad Request\n",
             401 => "401 Unauthorized\n",
+            402 => "402 Payment Required\n",
             403 => "403 Forbidden\n",
             404 => "404 Not Found\n",
             405 => "405 Method Not Allowed\n",
@@ -156,22 +165,32 @@ impl Status {
             408 => "408 Request Timeout\n",
             409 => "409 Conflict\n",
             410 => "410 Gone\n",
+            411 => "411 Length Required\n",
             412 => "412 Precondition Failed\n",
             413 => "413 Content Too Large\n",
             414 => "414 URI Too Long\n",
             415 => "415 Unsupported Media Type\n",
             416 => "416 Range Not Satisfiable\n",
             417 => "417 Expectation Failed\n",
+            421 => "421 Misdirected Request\n",
             422 => "422 Unprocessable Content\n",
+            423 => "423 Locked\n",
+            424 => "424 Failed Dependency\n",
+            425 => "425 Too Early\n",
+            426 => "426 Upgrade Required\n",
             428 => "428 Precondition Required\n",
             429 => "429 Too Many Requests\n",
             431 => "431 Request Header Fields Too Large\n",
+            451 => "451 Unavailable For Legal Reasons\n",
             500 => "500 Internal Server Error\n",
             501 => "501 Not Implemented\n",
             502 => "502 Bad Gateway\n",
             503 => "503 Service Unavailable\n",
             504 => "504 Gateway Timeout\n",
             505 => "505 HTTP Version Not Supported\n",
+            507 => "507 Insufficient Storage\n",
+            508 => "508 Loop Detected\n",
+            511 => "511 Network Authentication Required\n",
             _ => "",
         }
     }

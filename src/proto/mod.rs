@@ -3,6 +3,7 @@
 //! No sockets, no clock, no routes. The words every protocol speaks are here; each protocol has its own room.
 
 pub mod h1;
+pub mod proxy_line;
 mod violation;
 
 pub use violation::Violation;

@@ -6,6 +6,7 @@ use std::ptr;
 
 use crate::http::date::HttpDate;
 use crate::http::{Fields, Status};
+pub use crate::proto::h1::hop::is_trailer_allowed;
 
 /// What every answer of this second begins with.
 pub struct Stamp {
@@ -126,6 +127,52 @@ pub fn head(
     for lines in fields.lines() {
         out.extend_from_slice(lines);
     }
+    end_of_head(out, delimiter, connection);
+}
+
+/// Appends the head of another server's answer, with that one's field lines and its date, if it has one.
+pub fn relayed_head(
+    out: &mut Vec<u8>,
+    stamp: &Stamp,
+    relayed: &Relayed<'_>,
+    delimiter: Delimiter,
+    connection: Connection,
+) {
+    out.reserve(relayed.lines.len() + 256);
+    match (relayed.status, relayed.has_date) {
+        (Status::OK, false) => out.extend_from_slice(&stamp.ok),
+        (status, has_date) => {
+            status_line(out, status);
+            out.extend_from_slice(if has_date { stamp.server.as_bytes() } else { &stamp.lines });
+        }
+    }
+    out.extend_from_slice(relayed.lines);
+    end_of_head(out, delimiter, connection);
+}
+
+/// Appends an interim answer (RFC 9110 section 15.2).
+pub fn interim_head(out: &mut Vec<u8>, status: Status, lines: &[u8]) {
+    debug_assert!(status.class() == 1);
+    status_line(out, status);
+    out.extend_from_slice(lines);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Another server's answer, as it is passed on.
+#[derive(Clone, Copy, Debug)]
+pub struct Relayed<'a> {
+    /// The status.
+    pub status: Status,
+    /// The field lines that are for the client, see [`relay_fields`](super::answer::relay_fields).
+    pub lines: &'a [u8],
+    /// What `Content-Length` said; it is said again even where no body follows, as to HEAD.
+    pub length: Option<u64>,
+    /// Whether `Date` is among the lines.
+    pub has_date: bool,
+}
+
+#[inline]
+fn end_of_head(out: &mut Vec<u8>, delimiter: Delimiter, connection: Connection) {
     match delimiter {
         Delimiter::Nothing | Delimiter::End => {}
         Delimiter::Length(length) => {
@@ -181,6 +228,25 @@ pub fn chunk_head(out: &mut Vec<u8>, len: usize) {
     out.extend_from_slice(b"\r\n");
 }
 
+/// Appends the end of a chunked body with those trailer lines, each sound and with its line end. Left out are
+/// those that may not be [trailers](is_trailer_allowed).
+pub fn last_chunk(out: &mut Vec<u8>, trailer_lines: &[u8]) {
+    out.extend_from_slice(b"0\r\n");
+    for line in trailer_lines.split_inclusive(|byte| *byte == b'\n') {
+        debug_assert!(line.ends_with(b"\r\n"));
+        if is_trailer_allowed(trailer_name(line)) {
+            out.extend_from_slice(line);
+        }
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// The name in a trailer line.
+#[must_use]
+pub fn trailer_name(line: &[u8]) -> &[u8] {
+    line.split(|byte| *byte == b':').next().unwrap_or_default()
+}
+
 /// The end of a chunked body, without trailers.
 pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 /// The interim answer that asks for the body (RFC 9110 section 15.2.1).
@@ -212,6 +278,34 @@ mod tests {
         );
         let got = written(Status::NO_CONTENT, Delimiter::Nothing, Connection::StaysSaid);
         assert_eq!(got, format!("HTTP/1.1 204 No Content\r\n{lines}Connection: keep-alive\r\n\r\n"));
+    }
+
+    #[test]
+    fn a_head_of_another_server_keeps_its_date() {
+        let relayed = |status: u16, has_date| {
+            let mut stamp = Stamp::new(Some("m"));
+            stamp.set(784_111_777);
+            let (status, lines) = (Status::from_code(status).unwrap(), &b"A: b\r\n"[..]);
+            let (mut out, length) = (Vec::new(), None);
+            let relayed = Relayed { status, lines, length, has_date };
+            relayed_head(&mut out, &stamp, &relayed, Delimiter::Nothing, Connection::Stays);
+            String::from_utf8(out).unwrap()
+        };
+        let date = "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
+        assert_eq!(relayed(200, true), "HTTP/1.1 200 OK\r\nServer: m\r\nA: b\r\n\r\n");
+        assert_eq!(relayed(200, false), format!("HTTP/1.1 200 OK\r\nServer: m\r\n{date}A: b\r\n\r\n"));
+        assert_eq!(relayed(299, true), "HTTP/1.1 299 \r\nServer: m\r\nA: b\r\n\r\n");
+    }
+
+    /// Where trailers are merged with fields, these would change what was decided by the fields.
+    #[test]
+    fn trailers_that_steer_are_left_out() {
+        let mut out = Vec::new();
+        last_chunk(
+            &mut out,
+            b"X-Sum: 1\r\nContent-Length: 5\r\nSet_Cookie: a\r\nx-forwarded-for: x\r\nGrpc-Status:0\r\nHost: b\r\n",
+        );
+        assert_eq!(out, b"0\r\nX-Sum: 1\r\nGrpc-Status:0\r\n\r\n");
     }
 
     #[test]

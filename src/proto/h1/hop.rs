@@ -77,6 +77,56 @@ fn is_for_all(name: &[u8]) -> bool {
     is_forwarding(name) || FOR_ALL.iter().any(|wanted| name.eq_ignore_ascii_case(wanted))
 }
 
+/// RFC 9110 section 6.5.1: whether a field may come as a trailer. Not one that frames, routes, authenticates,
+/// or otherwise decides about what came before it: some programs merge trailers with the fields of the head.
+#[must_use]
+pub fn is_trailer_allowed(name: &[u8]) -> bool {
+    const FORBIDDEN: [&[u8]; 40] = [
+        b"accept-ranges",
+        b"age",
+        b"allow",
+        b"authorization",
+        b"cache-control",
+        b"connection",
+        b"content-encoding",
+        b"content-length",
+        b"content-location",
+        b"content-range",
+        b"content-type",
+        b"cookie",
+        b"date",
+        b"expect",
+        b"expires",
+        b"forwarded",
+        b"host",
+        b"http2-settings",
+        b"keep-alive",
+        b"location",
+        b"max-forwards",
+        b"origin",
+        b"pragma",
+        b"proxy",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"range",
+        b"retry-after",
+        b"server",
+        b"set-cookie",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+        b"vary",
+        b"via",
+        b"warning",
+        b"www-authenticate",
+        b"x-real-ip",
+    ];
+    let is_condition = name.get(..3).is_some_and(|begin| is_like(begin, b"if-"));
+    !is_condition && !is_forwarding(name) && !FORBIDDEN.iter().any(|wanted| is_like(name, wanted))
+}
+
 /// `X-Forwarded-` and whatever follows.
 #[inline]
 pub(super) fn is_forwarding(name: &[u8]) -> bool {

@@ -5,6 +5,8 @@
 //! and [`finish`](Machine::finish). Answers leave in the order requests came; `Done, Done` always rolls on.
 //! No sockets, no clock, no routes: see `reactor::client` and `gateway`.
 
+mod relayed;
+
 use crate::base::buffer::ReadBuffer;
 use crate::base::write_queue::WriteQueue;
 use crate::config::Limits;
@@ -443,12 +445,18 @@ impl Machine {
         out: &mut WriteQueue,
     ) {
         self.settle_persistence(keep);
-        let connection = match (self.persistent, self.version) {
+        let connection = self.connection();
+        out.write(|text| encode::head(text, stamp, status, fields, delimiter, connection));
+    }
+
+    /// What the answer says about the connection.
+    #[inline]
+    fn connection(&self) -> Connection {
+        match (self.persistent, self.version) {
             (true, Version::Http11) => Connection::Stays,
             (true, Version::Http10) => Connection::StaysSaid,
             (false, _) => Connection::Ends,
-        };
-        out.write(|text| encode::head(text, stamp, status, fields, delimiter, connection));
+        }
     }
 }
 

@@ -69,6 +69,13 @@ impl AnswerIndex {
     pub fn fields(&self) -> &[FieldSpan] {
         &self.fields[..usize::from(self.field_count)]
     }
+
+    /// The value of the first field of that name, in any case. `bytes` begin with the head.
+    #[must_use]
+    pub fn field<'b>(&self, bytes: &'b [u8], name: &str) -> Option<&'b [u8]> {
+        let is_it = |field: &&FieldSpan| field.name.of(bytes).eq_ignore_ascii_case(name.as_bytes());
+        self.fields().iter().find(is_it).map(|field| field.value.of(bytes))
+    }
 }
 
 /// What the field lines said, before it is weighed together.
