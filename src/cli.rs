@@ -123,6 +123,19 @@ struct Flags {
     #[arg(value_name = "DIR")]
     dir: Option<OsString>,
 
+    /// Read settings, routes and upstreams from a TOML file
+    ///
+    /// Settings have the names of their flags: idle-timeout = "30s". What a flag or its variable says comes first.
+    #[arg(long, env = "MYRIAPOD_CONFIG", value_name = "FILE", help_heading = "Configuration")]
+    config: Option<OsString>,
+
+    /// Take changes of that file over as they are saved
+    ///
+    /// As SIGHUP does at any time. A file with a mistake changes nothing, and the mistake is told.
+    #[arg(long, env = "MYRIAPOD_WATCH", value_name = "on|off", help_heading = "Configuration")]
+    #[arg(num_args = 0..=1, require_equals = true, default_value = "off", default_missing_value = "on")]
+    watch: Option<OsString>,
+
     /// Where clients connect: HOST:PORT, :PORT, PORT, unix:PATH
     ///
     /// HOST is an IPv4 or [IPv6] address. :PORT listens on every IPv4 interface, PORT alone on 127.0.0.1, and port 0
@@ -353,6 +366,9 @@ Examples:
 fn raw(flags: Flags, matches: &ArgMatches) -> Raw {
     let written = |name: &str, text: Option<OsString>| placed(matches, name, text).into_iter().next();
     Raw {
+        config: written("config", flags.config),
+        watch: written("watch", flags.watch),
+        to: Vec::new(),
         dir: flags.dir.map(Written::argument),
         root: written("root", flags.root),
         listen: placed(matches, "listen", flags.listen),
@@ -546,7 +562,7 @@ mod tests {
     #[test]
     fn help_is_short_or_long() {
         let (short, long) = (complaint(&["-h"]), complaint(&["--help"]));
-        assert!(short.lines().count() < 74 && short.contains("[default: 75s]"), "{short}");
+        assert!(short.lines().count() < 84 && short.contains("[default: 75s]"), "{short}");
         assert!(long.contains("[env: MYRIAPOD_IDLE_TIMEOUT]") && long.contains("[default: 75s]"), "{long}");
         for group in [
             "Listening",

@@ -6,13 +6,13 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use myriapod::cli::{self, Task};
-use myriapod::config::{Config, DescriptorTable};
+use myriapod::config::{self, Config, DescriptorTable};
 use myriapod::server::budget::{Budget, Tables, staff_asked};
 use myriapod::server::doctor::{self, Report};
 use myriapod::server::host::Host;
 use myriapod::server::spread::Spread;
 use myriapod::server::start_error::StartError;
-use myriapod::server::{Server, refuse, run};
+use myriapod::server::{Server, refuse, run, tell};
 
 /// The operator wrote something that cannot be; the same code that a mistyped flag has.
 const MISTAKEN: u8 = 2;
@@ -27,10 +27,14 @@ fn main() -> ExitCode {
         Ok(parsed) => parsed,
         Err(error) => error.exit(),
     };
-    let config = match parsed.raw.resolve() {
-        Ok(config) => config,
+    let loaded = match config::load(&parsed.raw) {
+        Ok(loaded) => loaded,
         Err(mistakes) => return refuse(mistakes, MISTAKEN),
     };
+    for warning in &loaded.warnings {
+        tell(&format!("myriapod: warning: {warning}\n"));
+    }
+    let config = loaded.config;
     match parsed.task {
         Task::Serve => run(Server::start(&config)),
         Task::Check => check(&config),

@@ -10,7 +10,10 @@ use std::time::Duration;
 
 use common::client::Response;
 use common::{Client, Folder, eventually};
+use myriapod::config::site::{ConcurrencyLimit, KeyOf};
 use myriapod::config::{Config, LogLevel, Pin};
+use myriapod::gateway::guard::counts::Counts;
+use myriapod::gateway::guard::{Concurrency, Secret};
 use myriapod::{
     Body, BodySource, Builder, Exchange, Flow, Handler, IntoResponse, Method, MethodSet, Middleware, Notes,
     Piece, Problem, Server, Status, Tune,
@@ -229,6 +232,63 @@ fn middleware_decides_notes_and_adds() {
         client.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\nAuthorization: Name ada\r\n\r\n"));
         let answer = client.response();
         assert_eq!((answer.text().as_str(), answer.field("x-guest")), ("ada", Some("ada")));
+    }
+}
+
+#[test]
+fn a_permit_is_back_when_its_request_is_over_however_it_ends() {
+    let limit = ConcurrencyLimit { requests: 1, by: KeyOf::Everybody, keys_max: 1 };
+    let limit = Concurrency::new(&limit, Arc::new(Counts::new(1)), Secret::of(1));
+    let gate = Arc::new(AtomicBool::new(false));
+    let waits = {
+        let gate = Arc::clone(&gate);
+        move |_: &mut Exchange| eventually("the gate", || gate.load(Ordering::Acquire))
+    };
+    let (_server, address) = start(|builder| {
+        let builder = builder.middleware(limit).get("/here", |_: &mut Exchange| "here");
+        builder
+            .get("/away", waits.on_workers())
+            .post("/body", |exchange: &mut Exchange| exchange.body().len().to_string())
+    });
+    let status = || ask(&address, "GET", "/here", "").status;
+    // Each on a connection of its own, and the others stay open.
+    let mut first = Client::connect(&address);
+    first.send("GET /here HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(first.response().status, 200);
+    let mut away = Client::connect(&address);
+    away.send("GET /away HTTP/1.1\r\nHost: a\r\n\r\n");
+    eventually("the permit is taken", || status() == 503);
+    drop(away);
+    assert_eq!(status(), 503, "its client is gone, the worker is still at it");
+    gate.store(true, Ordering::Release);
+    eventually("the permit is back", || status() == 200);
+    let mut half = Client::connect(&address);
+    half.send("POST /body HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf");
+    eventually("the permit is taken", || status() == 503);
+    drop(half);
+    eventually("the permit is back", || status() == 200);
+}
+
+/// Holds a share of itself while a request is under way.
+struct Holds(Arc<()>);
+
+impl Middleware for Holds {
+    fn enter(&self, exchange: &mut Exchange<'_>) -> Flow {
+        exchange.notes_mut().hold(Arc::clone(&self.0));
+        Flow::On
+    }
+}
+
+#[test]
+fn what_is_held_for_a_request_does_not_wait_for_the_next() {
+    let held = Arc::new(());
+    let (_server, address) = start(|builder| {
+        let builder = builder.middleware(Holds(Arc::clone(&held)));
+        builder.get("/here", |_: &mut Exchange| "here").get("/away", (|_: &mut Exchange| "away").on_workers())
+    });
+    for path in ["/here", "/away"] {
+        assert_eq!(ask(&address, "GET", path, "").status, 200);
+        eventually("only the test and the middleware have it", || Arc::strong_count(&held) == 2);
     }
 }
 

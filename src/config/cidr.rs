@@ -31,6 +31,12 @@ impl Cidr {
     pub fn contains(&self, address: IpAddr) -> bool {
         (as_v6(address) ^ self.first).leading_zeros() >= u32::from(self.bits)
     }
+
+    /// Its first and its last address, as IPv6.
+    #[must_use]
+    pub fn bounds(&self) -> (u128, u128) {
+        (self.first, self.first | u128::MAX.checked_shr(u32::from(self.bits)).unwrap_or(0))
+    }
 }
 
 /// An address as 128 bits; the two spellings of an IPv4 address are the same.

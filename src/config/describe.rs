@@ -109,6 +109,7 @@ impl Fixed {
             set("access-log", &self.access_log),
             set("access-log-format", self.access_format),
             set("log-level", self.log_level),
+            set("watch", switch_text(self.watches)),
         ]
     }
 }

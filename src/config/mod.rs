@@ -8,6 +8,9 @@ use std::path::PathBuf;
 
 pub mod cidr;
 mod describe;
+mod dump;
+pub mod file;
+mod load;
 pub mod raw;
 pub mod resolve;
 pub mod site;
@@ -16,6 +19,7 @@ mod values;
 
 pub use cidr::Cidr;
 pub use describe::Setting;
+pub use load::{Loaded, load};
 pub use raw::{Raw, Written};
 pub use resolve::ConfigError;
 pub use site::Site;
@@ -84,6 +88,8 @@ pub struct Fixed {
     pub drain_ms_max: u32,
     /// The size of a read buffer in bytes; at least `limits.head_bytes_max`.
     pub buffer_bytes: u32,
+    /// Whether a change of the configuration file is taken over by itself.
+    pub watches: bool,
 }
 
 impl Default for Fixed {
@@ -115,6 +121,7 @@ impl Default for Fixed {
             server_name: Some(String::from("myriapod")),
             drain_ms_max: 30_000,
             buffer_bytes: 16 * 1024,
+            watches: false,
         }
     }
 }

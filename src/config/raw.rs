@@ -7,6 +7,8 @@
 use std::ffi::OsString;
 use std::fmt;
 
+use super::file::Spot;
+
 /// A value and where it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
@@ -25,6 +27,8 @@ pub enum Place {
     Environment,
     /// On the command line without a flag.
     Argument,
+    /// In the configuration file.
+    File(Spot),
 }
 
 impl Written {
@@ -50,6 +54,7 @@ impl Written {
             Place::Flag => format!("--{name} {text}"),
             Place::Environment => format!("{}={text}", environment_name(name)),
             Place::Argument => text,
+            Place::File(spot) => format!("{name} = {text} (line {})", spot.line),
         }
     }
 }
@@ -80,6 +85,12 @@ impl fmt::Display for OneLine<'_> {
 /// Every setting as written; `None` or empty where nothing was.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Raw {
+    /// `--config`
+    pub config: Option<Written>,
+    /// `--watch`
+    pub watch: Option<Written>,
+    /// `--to` of `myriapod proxy`, each.
+    pub to: Vec<Written>,
     /// `[DIR]`, which means `--root DIR`.
     pub dir: Option<Written>,
     /// `--root`
@@ -144,6 +155,70 @@ pub struct Raw {
     pub access_log_format: Option<Written>,
     /// `--log-level`
     pub log_level: Option<Written>,
+}
+
+impl Raw {
+    /// Every setting that is written once, by its name.
+    pub(super) fn slots(&mut self) -> [(&'static str, &mut Option<Written>); 31] {
+        [
+            ("watch", &mut self.watch),
+            ("root", &mut self.root),
+            ("admin", &mut self.admin),
+            ("backlog", &mut self.backlog),
+            ("defer-accept", &mut self.defer_accept),
+            ("accept", &mut self.accept),
+            ("endpoints", &mut self.endpoints),
+            ("server-header", &mut self.server_header),
+            ("reactors", &mut self.reactors),
+            ("pin", &mut self.pin),
+            ("fd-table", &mut self.fd_table),
+            ("workers", &mut self.workers),
+            ("dispatch", &mut self.dispatch),
+            ("queue-depth", &mut self.queue_depth),
+            ("queue-timeout", &mut self.queue_timeout),
+            ("request-timeout", &mut self.request_timeout),
+            ("demo", &mut self.demo),
+            ("max-connections", &mut self.max_connections),
+            ("max-head", &mut self.max_head),
+            ("max-headers", &mut self.max_headers),
+            ("max-body", &mut self.max_body),
+            ("keep-alive-requests", &mut self.keep_alive_requests),
+            ("buffer-size", &mut self.buffer_size),
+            ("head-timeout", &mut self.head_timeout),
+            ("body-timeout", &mut self.body_timeout),
+            ("idle-timeout", &mut self.idle_timeout),
+            ("write-timeout", &mut self.write_timeout),
+            ("drain-timeout", &mut self.drain_timeout),
+            ("access-log", &mut self.access_log),
+            ("access-log-format", &mut self.access_log_format),
+            ("log-level", &mut self.log_level),
+        ]
+    }
+
+    /// Where a setting was written; `None`: nowhere.
+    #[must_use]
+    pub fn place(&self, name: &str) -> Option<Place> {
+        let mut known = self.clone();
+        let slot = known.slots().into_iter().find(|(slot, _)| *slot == name);
+        let written = match name {
+            "listen" => self.listen.first().cloned(),
+            "root" if self.dir.is_some() => self.dir.clone(),
+            _ => slot.and_then(|(_, written)| written.take()),
+        };
+        written.map(|written| written.place)
+    }
+
+    /// Takes over what a file says, where nothing was said on the command line or in the environment.
+    pub(super) fn fill_from(&mut self, mut file: Raw) {
+        for ((_, slot), (_, said)) in self.slots().into_iter().zip(file.slots()) {
+            if slot.is_none() {
+                *slot = said.take();
+            }
+        }
+        if self.listen.is_empty() {
+            self.listen = file.listen;
+        }
+    }
 }
 
 #[cfg(test)]

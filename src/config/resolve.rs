@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use crate::http::{FIELDS_MAX, HEAD_BYTES_MAX};
 
+use super::file::{Excerpt, Source};
 use super::raw::{Place, Raw, Written};
 use super::units::{self, duration_text, size_text};
 use super::values::{self, choose};
@@ -42,11 +43,17 @@ pub struct ConfigError {
     pub written: String,
     /// What is wrong with it, and the fix.
     pub problem: String,
+    /// Its place, when it was written in a file.
+    pub excerpt: Option<Excerpt>,
 }
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.written, self.problem)
+        write!(f, "{}: {}", self.written, self.problem)?;
+        match &self.excerpt {
+            None => Ok(()),
+            Some(excerpt) => write!(f, "\n{}", excerpt.text),
+        }
     }
 }
 
@@ -70,7 +77,12 @@ impl Fixed {
 impl Raw {
     /// The settings that were meant, or every mistake that was made.
     pub fn resolve(self) -> Result<Config, Vec<ConfigError>> {
-        let mut mistakes = Mistakes::default();
+        self.resolve_with(&Source::default())
+    }
+
+    /// The same, where settings may have been written in a file.
+    pub(super) fn resolve_with(self, source: &Source) -> Result<Config, Vec<ConfigError>> {
+        let mut mistakes = Mistakes { source, found: Vec::new() };
         let limits = mistakes.limits(&self);
         let fixed = mistakes.fixed(&self, &limits);
         match mistakes.found.is_empty() {
@@ -82,12 +94,12 @@ impl Raw {
 
 /// What has gone wrong so far. A mistaken value is replaced by its default, so that the rest can be looked
 /// at.
-#[derive(Default)]
-struct Mistakes {
+struct Mistakes<'s> {
+    source: &'s Source,
     found: Vec<ConfigError>,
 }
 
-impl Mistakes {
+impl Mistakes<'_> {
     fn limits(&mut self, raw: &Raw) -> Limits {
         let usual = Limits::default();
         let fields_max = FIELDS_MAX as u32;
@@ -162,6 +174,7 @@ impl Mistakes {
                 .unwrap_or(usual.server_name),
             drain_ms_max: self.timeout("drain-timeout", &raw.drain_timeout, usual.drain_ms_max),
             buffer_bytes: self.buffer_bytes(&raw.buffer_size, limits.head_bytes_max),
+            watches: self.text("watch", &raw.watch, values::switch).unwrap_or(usual.watches),
             listen,
             root,
         }
@@ -193,7 +206,10 @@ impl Mistakes {
     }
 
     fn add(&mut self, name: &'static str, written: &Written, problem: String) {
-        self.found.push(ConfigError { written: written.shown(name), problem });
+        self.found.push(match written.place {
+            Place::File(spot) => self.source.mistake(spot, problem),
+            _ => ConfigError { written: written.shown(name), problem, excerpt: None },
+        });
     }
 
     fn timeout(&mut self, name: &'static str, written: &Option<Written>, usual_ms: u32) -> u32 {
@@ -337,7 +353,7 @@ fn head_bytes(text: &str) -> Result<u32, String> {
     }
 }
 
-fn timeout_ms(text: &str) -> Result<u32, String> {
+pub(super) fn timeout_ms(text: &str) -> Result<u32, String> {
     match units::duration_ms(text)? {
         ms if ms > TIMEOUT_MS_MAX => {
             Err(format!("longer than a week; write {} or less", duration_text(TIMEOUT_MS_MAX)))
@@ -346,14 +362,14 @@ fn timeout_ms(text: &str) -> Result<u32, String> {
     }
 }
 
-fn timeout_ms_or_off(text: &str) -> Result<Option<u32>, String> {
+pub(super) fn timeout_ms_or_off(text: &str) -> Result<Option<u32>, String> {
     match text.eq_ignore_ascii_case("off") {
         true => Ok(None),
         false => timeout_ms(text).map(Some).map_err(|problem| format!("{problem}, or off")),
     }
 }
 
-fn directory(text: &OsStr) -> Result<PathBuf, String> {
+pub(super) fn directory(text: &OsStr) -> Result<PathBuf, String> {
     if text.is_empty() {
         return Err(String::from("no directory given; write the directory to serve, such as ."));
     }
@@ -404,6 +420,9 @@ mod tests {
     #[test]
     fn every_setting_arrives() {
         let raw = Raw {
+            config: None,
+            to: Vec::new(),
+            watch: flag("on"),
             dir: None,
             root: flag("/"),
             listen: vec![Written::flag("1"), Written::flag("unix:a")],
@@ -462,6 +481,7 @@ mod tests {
                 server_name: None,
                 drain_ms_max: 14_000,
                 buffer_bytes: 9 * 1024,
+                watches: true,
             },
             limits: Limits {
                 head_bytes_max: 1024,

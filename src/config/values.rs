@@ -80,7 +80,7 @@ fn word<T: PartialEq + Copy>(words: &Words<T>, value: T) -> &'static str {
 }
 
 /// The word that was probably meant: at most two slips away, and less than half of the word.
-fn nearest<'a>(text: &str, words: &[&'a str]) -> Option<&'a str> {
+pub(super) fn nearest<'a>(text: &str, words: &[&'a str]) -> Option<&'a str> {
     words
         .iter()
         .map(|word| (slips(&text.to_ascii_lowercase(), word), *word))
@@ -164,7 +164,7 @@ fn port(text: &str) -> Result<u16, String> {
     text.parse().map_err(|_| format!("{text} is no port; ports go up to 65535"))
 }
 
-fn unix_path(path: &str) -> Result<PathBuf, String> {
+pub(super) fn unix_path(path: &str) -> Result<PathBuf, String> {
     match path.len() {
         0 => Err(String::from("no path given; write unix:/run/myriapod.sock")),
         _ if path.contains('\0') => Err(String::from("a path cannot hold a NUL byte")),
@@ -258,7 +258,10 @@ impl FromStr for Listen {
 
     /// Reads an address as `--listen` does.
     fn from_str(text: &str) -> Result<Listen, ConfigError> {
-        listen(text).map_err(|problem| ConfigError { written: text.escape_debug().to_string(), problem })
+        listen(text).map_err(|problem| {
+            let written = text.escape_debug().to_string();
+            ConfigError { written, problem, excerpt: None }
+        })
     }
 }
 

@@ -105,6 +105,11 @@ impl<'a> Exchange<'a> {
         self.params = params;
     }
 
+    /// Says what stands for the names in the pattern of the site's route.
+    pub(crate) fn with_params(self, params: Params) -> Exchange<'a> {
+        Exchange { params, ..self }
+    }
+
     /// Gives it its body, and says until when its answer is awaited and whether it still is.
     #[must_use]
     pub fn on_errand(self, body: Incoming<'a>, deadline: Deadline, ticket: &'a Arc<Ticket>) -> Exchange<'a> {

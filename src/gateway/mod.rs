@@ -6,6 +6,7 @@ pub mod access_log;
 pub mod answer;
 mod edits;
 mod exchange;
+pub mod guard;
 pub mod handler;
 pub mod json;
 pub mod middleware;
@@ -13,7 +14,9 @@ pub mod notes;
 pub mod problem;
 mod query;
 pub mod route;
+pub mod site;
 mod ticket;
+pub mod upstream;
 
 use std::sync::Arc;
 
@@ -31,11 +34,13 @@ use crate::gateway::handler::files::Files;
 use crate::gateway::handler::{BodyPlan, Handler, Place};
 use crate::gateway::middleware::{Chain, Middleware};
 use crate::gateway::route::{Route, Router, Terms};
+use crate::gateway::site::Site;
 use crate::http::{Body, Fields, FixedAnswer, Method, MethodSet, Request, Response, Status};
 
-/// What one kind of listener serves: files first, then endpoints, then 404.
+/// What one kind of listener serves: a site's routes first, then files, then endpoints, then 404.
 #[derive(Default)]
 pub struct Gateway {
+    site: Option<Site>,
     files: Option<Files>,
     router: Router<Resource>,
     chain: Chain,
@@ -60,6 +65,8 @@ pub enum Decision<'g> {
     Panicked(Response),
     /// Its route wants the body first, or runs on a worker.
     Defer(&'g Arc<Route>),
+    /// It is passed on, as the site's route of that number says.
+    Relay(usize),
 }
 
 impl Gateway {
@@ -74,6 +81,20 @@ impl Gateway {
     pub fn with_files(mut self, files: Files) -> Gateway {
         self.files = Some(files);
         self
+    }
+
+    /// Serves a site, before anything else.
+    #[must_use]
+    pub fn with_site(mut self, site: Site) -> Gateway {
+        self.site = Some(site);
+        self
+    }
+
+    /// The site it serves.
+    #[must_use]
+    #[inline]
+    pub fn site(&self) -> Option<&Site> {
+        self.site.as_ref()
     }
 
     /// Says where handlers run: as they ask, all on the reactor, or all on workers. To be said before the
@@ -147,7 +168,7 @@ impl Gateway {
     pub fn decide<'g: 'r, 'r>(&'g self, exchange: &mut Exchange<'r>) -> Decision<'g> {
         // A handler is shared by all requests and must stand a panic of one of them: what it keeps is its
         // own to guard, as with any value behind a lock.
-        guarded(|| match self.chain.is_empty() {
+        guarded(|| match self.chain.is_empty() && self.site.is_none() {
             true => self.choose(exchange),
             false => self.choose_behind_chain(exchange),
         })
@@ -165,32 +186,46 @@ impl Gateway {
         match self.decide(&mut Exchange::new(request, &mut Notes::default())) {
             Decision::Fixed(answer) => Some(answer.into()),
             Decision::Answer(response) => Some(response),
-            Decision::Panicked(_) | Decision::Defer(_) => None,
+            Decision::Panicked(_) | Decision::Defer(_) | Decision::Relay(_) => None,
         }
     }
 
     /// What every answer has in common, for one that was not made by [`decide`](Gateway::decide).
     pub fn finish(&self, notes: &Notes, response: &mut Response) {
-        if notes.entered() > 0 {
+        if !notes.is_blank() {
             // What is answered stands, even if a middleware panics here and others do not see the answer.
-            let _ = guarded(|| self.chain.leave(notes, response));
+            let _ = guarded(|| self.leave(notes, response));
         }
     }
 
-    #[cold]
+    /// Out past all that the request had passed, the last first.
+    fn leave(&self, notes: &Notes, response: &mut Response) {
+        if let Some(site) = &self.site {
+            site.finish(notes, response);
+        }
+        self.chain.leave(notes.entered(), notes, response);
+    }
+
     #[inline(never)]
     fn choose_behind_chain<'g: 'r, 'r>(&'g self, exchange: &mut Exchange<'r>) -> Decision<'g> {
-        let decision = match self.chain.enter(exchange) {
+        let decision = match self.chain.enter(exchange, Notes::set_entered) {
             Some(response) => Decision::Answer(response),
-            None => self.choose(exchange),
+            None => self.choose_with_site(exchange),
         };
         let mut response = match decision {
             Decision::Fixed(answer) => answer.into(),
             Decision::Answer(response) => response,
             decision => return decision,
         };
-        self.chain.leave(exchange.notes(), &mut response);
+        self.leave(exchange.notes(), &mut response);
         Decision::Answer(response)
+    }
+
+    #[inline]
+    fn choose_with_site<'g: 'r, 'r>(&'g self, exchange: &mut Exchange<'r>) -> Decision<'g> {
+        let is_refused = matches!(exchange.method(), Method::Unknown | Method::Trace | Method::Connect);
+        let decision = self.site.as_ref().filter(|_| !is_refused).and_then(|site| site.decide(exchange));
+        decision.unwrap_or_else(|| self.choose(exchange))
     }
 
     // A call of its own costs a request 2 % of what it takes besides the kernel's part.
@@ -319,7 +354,7 @@ mod tests {
         decision(gateway, method, path, |decision, _| match decision {
             Decision::Fixed(answer) => answer.into(),
             Decision::Answer(response) | Decision::Panicked(response) => response,
-            Decision::Defer(_) => panic!("{path} is deferred"),
+            Decision::Defer(_) | Decision::Relay(_) => panic!("{path} is deferred"),
         })
     }
 

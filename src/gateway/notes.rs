@@ -19,11 +19,27 @@ pub struct Notes {
     is_used: bool,
     /// How many of the chain's middleware were entered.
     entered: u8,
+    /// The site's route that takes it, and how many of its steps it has entered.
+    route: Option<u32>,
+    entered_route: u8,
     request_id: String,
     trace: Option<Trace>,
     trace_state: String,
     upstream: Edits,
+    quotas: Vec<Quota>,
     values: Vec<(TypeId, Arc<dyn Any + Send + Sync>)>,
+    held: Vec<Arc<dyn Any + Send + Sync>>,
+}
+
+/// Where a client stands with a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// Which limit.
+    pub id: u64,
+    /// How many requests are left.
+    pub remaining: u32,
+    /// Seconds until there is one, if none is; else until all are back.
+    pub wait_s: u64,
 }
 
 /// Where a request stands in a distributed trace (W3C Trace Context).
@@ -145,6 +161,18 @@ impl Notes {
         &mut self.upstream
     }
 
+    /// Where its client stands with the limits that it has passed, and the one that it has not.
+    #[must_use]
+    pub fn quotas(&self) -> &[Quota] {
+        &self.quotas
+    }
+
+    /// Says where its client stands with one more limit.
+    pub fn add_quota(&mut self, quota: Quota) {
+        self.is_used = true;
+        self.quotas.push(quota);
+    }
+
     /// Keeps a value, one of each type: what an authentication found out, say.
     pub fn keep<T: Send + Sync + 'static>(&mut self, value: T) {
         self.is_used = true;
@@ -160,6 +188,20 @@ impl Notes {
         value.downcast_ref()
     }
 
+    /// Holds a value until the exchange is over, however it ends: a permit, say, that comes back when it is
+    /// dropped. Nobody reads it.
+    pub fn hold<T: Send + Sync + 'static>(&mut self, value: T) {
+        self.is_used = true;
+        self.held.push(Arc::new(value));
+    }
+
+    /// Whether something ends with the exchange, so that these notes are not to outlive it.
+    #[must_use]
+    #[inline]
+    pub fn holds(&self) -> bool {
+        !self.held.is_empty()
+    }
+
     /// Forgets everything, for the next exchange.
     pub fn clear(&mut self) {
         if self.is_blank() {
@@ -167,12 +209,17 @@ impl Notes {
         }
         self.is_used = false;
         self.entered = 0;
+        self.route = None;
+        self.entered_route = 0;
         self.request_id.clear();
         self.trace = None;
         self.trace_state.clear();
         self.upstream.clear();
-        if !self.values.is_empty() {
-            // What is dropped was written by others, and a reactor drops it.
+        self.quotas.clear();
+        if !self.values.is_empty() || !self.held.is_empty() {
+            // What is dropped was written by others, and a reactor drops it. One panic does not keep the
+            // rest: a vector drops all that is in it.
+            let _ = guarded(|| self.held.clear());
             let _ = guarded(|| self.values.clear());
         }
     }
@@ -184,11 +231,15 @@ impl Notes {
         }
         self.is_used = other.is_used;
         self.entered = other.entered;
+        self.route = other.route;
+        self.entered_route = other.entered_route;
         self.request_id.clone_from(&other.request_id);
         self.trace = other.trace;
         self.trace_state.clone_from(&other.trace_state);
         self.upstream.clone_from(&other.upstream);
+        self.quotas.clone_from(&other.quotas);
         self.values.clone_from(&other.values);
+        self.held.clone_from(&other.held);
     }
 
     /// Whether anything is noted.
@@ -205,6 +256,24 @@ impl Notes {
     pub(crate) fn set_entered(&mut self, count: usize) {
         self.is_used = true;
         self.entered = count as u8;
+    }
+
+    /// The number of the site's route that takes it.
+    pub(crate) fn route(&self) -> Option<usize> {
+        self.route.map(|number| number as usize)
+    }
+
+    pub(crate) fn set_route(&mut self, number: usize) {
+        self.is_used = true;
+        self.route = Some(number as u32);
+    }
+
+    pub(crate) fn entered_route(&self) -> usize {
+        usize::from(self.entered_route)
+    }
+
+    pub(crate) fn set_entered_route(&mut self, count: usize) {
+        self.entered_route = count as u8;
     }
 }
 

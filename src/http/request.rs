@@ -272,6 +272,24 @@ impl<'a> Request<'a> {
         self.index.query.of(self.bytes)
     }
 
+    /// Path and query as sent, where the path was sent as it is understood: nothing in it was decoded.
+    #[must_use]
+    pub fn plain_target(&self) -> Option<&'a [u8]> {
+        if self.index.plain_path.is_some() {
+            return None;
+        }
+        let (path, query) = (self.index.path, self.index.query);
+        let end = if query.is_empty() { path.start() + path.len() } else { query.start() + query.len() };
+        self.bytes.get(path.start()..end)
+    }
+
+    /// The method as sent.
+    #[must_use]
+    pub fn method_bytes(&self) -> &'a [u8] {
+        let line = self.line();
+        &line[..memchr::memchr(b' ', line).unwrap_or(line.len())]
+    }
+
     /// The host and port the client addressed; empty when it named none.
     #[must_use]
     pub fn host(&self) -> &'a [u8] {

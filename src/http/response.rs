@@ -132,6 +132,19 @@ impl Fields {
         Fields { fixed: lines, more: Vec::new() }
     }
 
+    /// Lines that are known to be sound, each with its line end.
+    pub(crate) fn of_lines(lines: Vec<u8>) -> Fields {
+        Fields { fixed: "", more: lines }
+    }
+
+    /// The lines, each with its line end, to be used again.
+    pub(crate) fn into_lines(mut self) -> Vec<u8> {
+        if !self.fixed.is_empty() {
+            self.more.extend_from_slice(self.fixed.as_bytes());
+        }
+        self.more
+    }
+
     /// Adds a line. A value with CR, LF or NUL would be a second field in disguise (CWE-113), so those bytes
     /// become spaces. Where the body ends is said by who sends it: a second `Content-Length`, or any
     /// `Transfer-Encoding`, from elsewhere would let a client take a part of it for the next answer

@@ -9,6 +9,8 @@ pub struct Status(u16);
 impl Status {
     /// Go on and send the body.
     pub const CONTINUE: Status = Status(100);
+    /// Another protocol from here on.
+    pub const SWITCHING_PROTOCOLS: Status = Status(101);
     /// Answered.
     pub const OK: Status = Status(200);
     /// Made.

@@ -8,6 +8,7 @@
 pub mod calendar;
 pub mod exposition;
 mod histogram;
+mod keeper_tally;
 mod limiter;
 pub mod log;
 mod sink;
@@ -16,5 +17,6 @@ mod teller;
 mod worker_tally;
 
 pub use histogram::{Histogram, Snapshot};
+pub use keeper_tally::{KeeperTally, ProbeTally};
 pub use tally::{Answers, Counter, Family, Gauge, Tally};
 pub use worker_tally::WorkerTally;

@@ -1,7 +1,7 @@
 //! Listeners: made ready for a storm, accepted from in bounded steps, paused when there is no room.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -79,9 +79,15 @@ impl Listener {
         Ok(Listener { socket, path, number, site, is_ready: true, is_balanced: false })
     }
 
-    /// One connection that waits, in non-blocking mode; its address is not asked for, since few want it.
-    pub(super) fn accept(&self) -> io::Result<OwnedFd> {
-        Ok(rustix::net::accept_with(&self.socket, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?)
+    /// One connection that waits, in non-blocking mode. Its address is asked for only where it is wanted.
+    pub(super) fn accept(&self, asks_peer: bool) -> io::Result<(OwnedFd, Option<IpAddr>)> {
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        if !asks_peer {
+            return Ok((rustix::net::accept_with(&self.socket, flags)?, None));
+        }
+        let (fd, peer) = rustix::net::acceptfrom_with(&self.socket, flags)?;
+        let peer = peer.and_then(|any| SocketAddr::try_from(any).ok());
+        Ok((fd, peer.map(|peer| peer.ip().to_canonical())))
     }
 }
 

@@ -160,6 +160,7 @@ mod tests {
     use crate::observe::log::{AccessTarget, Level, Log};
     use crate::reactor::client::Client;
     use crate::reactor::floor::{Floor, Means, Watcher};
+    use crate::reactor::lines::{NoDialer, UpstreamMeans};
     use crate::reactor::{CloseReason, Dispatching, Refusal, SITE_MAIN};
     use crate::worker::{Hatch, Job, ReplyDesk, ReplyTo, Workshop};
     use std::io;
@@ -187,6 +188,10 @@ mod tests {
         fn close_write(&mut self) {}
 
         fn reset_on_close(&mut self) {}
+
+        fn outcome(&self) -> io::Result<()> {
+            Ok(())
+        }
 
         fn peer(&self) -> String {
             String::from("192.0.2.1")
@@ -255,6 +260,7 @@ mod tests {
     fn means(log: &Log) -> Means {
         Means {
             gateways: Arc::new([gateway(), Gateway::new()]),
+            upstream: UpstreamMeans::NONE,
             tally: Arc::new(Tally::new(
                 &CloseReason::LABELS,
                 &Violation::LABELS,
@@ -280,9 +286,10 @@ mod tests {
         let log = Log::start(Level::Error, AccessTarget::open(&path).unwrap()).unwrap();
         let hatch = shop.map(|shop| Hatch::new(shop, 0));
         let dispatching = Dispatching { hatch, out_max: 8, depth_max: 8, ..Dispatching::nowhere() };
-        let mut floor = Floor::new(Means { dispatching, ..means(&log) }, Clock::scripted());
+        let mut floor =
+            Floor::new(Means { dispatching, ..means(&log) }, Clock::scripted(), Box::new(NoDialer));
         for bytes in said {
-            floor.admit(Said(bytes.as_bytes().to_vec()), SITE_MAIN);
+            floor.admit(Said(bytes.as_bytes().to_vec()), SITE_MAIN, None);
             while floor.is_busy() {
                 floor.serve(&Blind);
             }

@@ -8,9 +8,13 @@
 
 mod mail;
 mod surplus;
+mod upstream;
+#[cfg(test)]
+mod validate;
 
 use std::collections::VecDeque;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::base::clock::{Clock, Tick};
@@ -19,7 +23,7 @@ use crate::base::slots::{Key, Slots};
 use crate::base::spare::Spare;
 use crate::base::wheel::Wheel;
 use crate::config::{AccessFormat, Limits};
-use crate::gateway::{Gateway, Notes};
+use crate::gateway::{Arrival, Gateway, Notes};
 use crate::http::HeadIndex;
 use crate::observe::Tally;
 use crate::observe::log::{Level, Log};
@@ -28,6 +32,8 @@ use crate::reactor::SITE_ADMIN;
 use crate::reactor::access::Access;
 use crate::reactor::client::{Busy, Client};
 use crate::reactor::dispatch::{Dispatch, Dispatching};
+use crate::reactor::epoch::Epoch;
+use crate::reactor::lines::{Dialer, Lines, UpstreamMeans};
 use crate::reactor::stream::Stream;
 use crate::reactor::turn::{CloseReason, Step, Turn};
 
@@ -35,6 +41,8 @@ use crate::reactor::turn::{CloseReason, Step, Turn};
 pub struct Means {
     /// What each kind of listener serves: [`SITE_MAIN`](super::SITE_MAIN), [`SITE_ADMIN`].
     pub gateways: Arc<[Gateway]>,
+    /// Connections to upstreams.
+    pub upstream: UpstreamMeans,
     /// Counters.
     pub tally: Arc<Tally>,
     /// Bounds on each connection.
@@ -94,7 +102,9 @@ pub(super) struct Floor<S: Stream> {
     pub limits: Limits,
     pub tally: Arc<Tally>,
     pub log: Log,
-    gateways: Arc<[Gateway]>,
+    epoch: Arc<Epoch>,
+    arrival: Arrival,
+    lines: Lines<S>,
     access: Option<Access>,
     clients: Slots<Client<S>>,
     admin_clients: u32,
@@ -121,15 +131,17 @@ pub(super) struct Floor<S: Stream> {
 }
 
 impl<S: Stream> Floor<S> {
-    pub(super) fn new(means: Means, clock: Clock) -> Floor<S> {
+    pub(super) fn new(means: Means, clock: Clock, dialer: Box<dyn Dialer<S>>) -> Floor<S> {
         let access = means.log.access_lines();
-        Floor {
+        let mut floor = Floor {
             stamp: Stamp::new(means.server_name.as_deref()),
             limits: means.limits,
             tally: means.tally,
             access: access.map(|lines| Access { lines, format: means.access_format }),
             log: means.log,
-            gateways: means.gateways,
+            lines: Lines::new(dialer, &means.upstream, means.buffer_bytes),
+            arrival: Arrival::UNKNOWN,
+            epoch: Epoch::new(means.gateways),
             clients: Slots::with_limit(means.clients_max),
             admin_clients: 0,
             ready: VecDeque::new(),
@@ -148,7 +160,9 @@ impl<S: Stream> Floor<S> {
             release_memory: means.release_memory,
             discard: means.discard,
             clock,
-        }
+        };
+        floor.look_at_trust();
+        floor
     }
 
     /// Whether somebody could go on at once.
@@ -169,7 +183,10 @@ impl<S: Stream> Floor<S> {
     /// When something is to be done even if nothing happens.
     pub(super) fn next_moment(&self) -> Option<Tick> {
         let now = self.clock.now();
-        [self.wheel.next(), self.trim_at].into_iter().flatten().min_by_key(|moment| moment.since(now))
+        [self.wheel.next(), self.trim_at, self.lines.next_moment()]
+            .into_iter()
+            .flatten()
+            .min_by_key(|moment| moment.since(now))
     }
 
     pub(super) fn is_full(&self) -> bool {
@@ -193,9 +210,10 @@ impl<S: Stream> Floor<S> {
 
     /// Takes a connection in; its first bytes are often here, so it is driven at once. Drops it when all is
     /// full.
-    pub(super) fn admit(&mut self, stream: S, site: u8) {
+    pub(super) fn admit(&mut self, stream: S, site: u8, peer: Option<IpAddr>) {
         let client = Client::new(stream, site, self.clock.now(), &self.limits);
         let Ok(key) = self.clients.insert(client) else { return };
+        self.lines.set_peer(key.index(), peer);
         self.tally.accepted.add(1);
         self.admin_clients += u32::from(site == SITE_ADMIN);
         self.enqueue(key, true);
@@ -278,6 +296,7 @@ impl<S: Stream> Floor<S> {
             let Some(key) = self.unfinished.pop_front() else { break };
             self.drive(key, watcher);
         }
+        self.wake_waiting();
         self.quench();
         self.dispatch.end_batch(&self.tally, self.clock.now_ns());
     }
@@ -296,6 +315,7 @@ impl<S: Stream> Floor<S> {
 
     pub(super) fn end_turn(&mut self) {
         self.tend_surplus();
+        self.lines.sweep(self.clock.now());
         if let Some(access) = &mut self.access {
             access.lines.hand_over();
         }
@@ -411,12 +431,14 @@ impl<S: Stream> Floor<S> {
     }
 
     /// All that a connection may touch, and the connections, borrowed apart.
-    fn turn(&mut self, key: Key<Client<S>>) -> (Turn<'_>, &mut Slots<Client<S>>) {
+    fn turn(&mut self, key: Key<Client<S>>) -> (Turn<'_, S>, &mut Slots<Client<S>>) {
         let turn = Turn {
             clock: &self.clock,
             stamp: &mut self.stamp,
             limits: &self.limits,
-            gateways: &self.gateways,
+            epoch: &self.epoch,
+            arrival: &mut self.arrival,
+            lines: &mut self.lines,
             pool: &mut self.pool,
             buffer_bytes: self.buffer_bytes,
             index: &mut self.index,
@@ -429,72 +451,5 @@ impl<S: Stream> Floor<S> {
             draining: self.draining,
         };
         (turn, &mut self.clients)
-    }
-
-    /// Permits that are out.
-    #[cfg(test)]
-    pub(super) fn out(&self) -> u32 {
-        self.dispatch.out()
-    }
-
-    /// Whether a connection wants a permit.
-    #[cfg(test)]
-    pub(super) fn has_hungry(&mut self) -> bool {
-        let keys: Vec<_> = self.clients.keys().collect();
-        keys.into_iter().any(|key| self.clients.get_mut(key).is_some_and(|client| client.is_hungry()))
-    }
-
-    /// Whether a connection waits for that job.
-    #[cfg(test)]
-    pub(super) fn is_awaited(&mut self, to: crate::worker::ReplyTo) -> bool {
-        let key = Key::from_parts(to.slot, to.generation);
-        self.clients.get_mut(key).is_some_and(|client| client.awaits(to.number))
-    }
-
-    /// Walks everything and panics if a promise is broken; `is_lost` tells of a parked client whether it
-    /// could go on and will not be told.
-    #[cfg(test)]
-    pub(super) fn validate(&mut self, is_lost: impl Fn(&Client<S>) -> bool) {
-        self.wheel.validate(&mut self.clients);
-        let (mut lent, mut armed, mut waiting, mut at_home) = (0, 0, 0, 0);
-        let keys: Vec<_> = self.clients.keys().collect();
-        for key in keys {
-            let Some(client) = self.clients.get_mut(key) else { continue };
-            let queues = self.ready.iter().chain(&self.unfinished).chain(&self.thirsty);
-            let queues = queues.filter(|queued| **queued == key).count();
-            assert_eq!(
-                queues,
-                usize::from(client.readiness.is_queued()),
-                "{key:?} stands in {queues} queues"
-            );
-            assert!(client.readiness.is_armed() && client.is_in_wheel(), "{key:?} has no deadline");
-            assert!(client.deadline.has_reached(client.armed_for), "{key:?} is looked at too late");
-            assert!(queues > 0 || !is_lost(client), "{key:?} lost its wake-up: {:?}", client.readiness);
-            assert!(queues > 0 || !client.hoards(), "{key:?} is idle and keeps its buffer");
-            // With a permit left, nobody is hungry who was told.
-            let may_eat = self.dispatch.has_permit() && client.is_hungry();
-            assert!(queues > 0 || !may_eat, "{key:?} is hungry beside a permit");
-            assert!(queues > 0 || !client.is_idle_with_answer(), "{key:?} has an answer and does not go on");
-            waiting += u32::from(client.awaits_job());
-            at_home += u32::from(client.keeps_job());
-            lent += u32::from(client.is_lent());
-            armed += 1;
-        }
-        assert_eq!((lent, armed), (self.pool.lent(), self.wheel.armed()), "buffers lent, entries armed");
-        assert_eq!(at_home, self.dispatch.at_home(), "jobs that lie with connections");
-        assert!(waiting <= self.dispatch.out(), "{waiting} wait for a job and fewer are out");
-        let clients = &mut self.clients;
-        let is_anybody_thirsty = self.thirsty.iter().any(|key| clients.get_mut(*key).is_some());
-        assert!(
-            !is_anybody_thirsty || self.pool.available() == 0 || self.is_busy(),
-            "thirsty beside a full well"
-        );
-        assert!(self.thirsty.len() <= 2 * self.clients.limit() as usize, "a queue without a bound");
-    }
-
-    #[cfg(test)]
-    pub(super) fn is_empty(&self) -> bool {
-        let is_settled = self.dispatch.out() == 0 && self.dispatch.at_home() == 0;
-        self.clients.is_empty() && self.pool.lent() == 0 && self.wheel.armed() == 0 && is_settled
     }
 }

@@ -10,16 +10,20 @@ pub mod balance;
 mod client;
 pub mod descriptors;
 mod dispatch;
+mod epoch;
 mod floor;
 mod inbox;
+mod lines;
 mod pending;
 mod readiness;
 mod reflection;
+mod relay;
 #[cfg(test)]
 mod sim;
 mod stream;
 mod token;
 mod turn;
+mod watch;
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -27,24 +31,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Registry};
+use mio::{Events, Interest, Poll};
 
 pub use accept::{Manner, claim};
 pub use dispatch::{Dispatching, Refusal};
 pub use floor::Means;
 pub use inbox::{Inbox, Notice};
+pub use lines::UpstreamMeans;
 pub use turn::CloseReason;
 
 use crate::base::clock::{Clock, Tick};
-use crate::base::slots::Key;
 use crate::config::Listen;
 use crate::observe::log::Level;
 use crate::reactor::accept::{AcceptError, Listener};
 use crate::reactor::balance::{Seat, Standing};
-use crate::reactor::client::Client;
-use crate::reactor::floor::{Edge, Floor, Watcher};
+use crate::reactor::floor::Floor;
+use crate::reactor::lines::KernelDialer;
 use crate::reactor::stream::Socket;
 use crate::reactor::token::Source;
+use crate::reactor::watch::edge_of;
 
 /// The main listeners' gateway.
 pub const SITE_MAIN: u8 = 0;
@@ -127,22 +132,25 @@ const ACCEPT_PAUSE_MS: u32 = 100;
 impl Reactor {
     /// A reactor that listens nowhere yet. Call it on the thread that will run it, after that thread took its
     /// descriptor table.
-    #[must_use]
-    pub fn new(setup: Setup) -> Reactor {
+    ///
+    /// # Errors
+    /// When there is no descriptor left.
+    pub fn new(setup: Setup) -> io::Result<Reactor> {
         let mut clock = Clock::of_machine();
         clock.tick();
-        Reactor {
+        let dialer = KernelDialer(setup.poll.registry().try_clone()?);
+        Ok(Reactor {
             poll: setup.poll,
             events: Events::with_capacity(EVENTS_MAX),
             listeners: Vec::new(),
             inbox: setup.inbox,
             has_workers: setup.means.dispatching.hatch.is_some(),
-            floor: Floor::new(setup.means, clock),
+            floor: Floor::new(setup.means, clock, Box::new(dialer)),
             accepting: Accepting::Yes,
             seat: setup.seat,
             drain: None,
             is_last: false,
-        }
+        })
     }
 
     /// Opens a listener on this reactor, for that site. `address`: which of those it is that are
@@ -271,15 +279,8 @@ impl Reactor {
                         listener.is_ready = true;
                     }
                 }
-                Source::Client(key) => self.floor.note(
-                    key,
-                    Edge {
-                        readable: event.is_readable(),
-                        writable: event.is_writable(),
-                        ending: event.is_read_closed() || event.is_error(),
-                        broken: event.is_error() || (event.is_read_closed() && event.is_write_closed()),
-                    },
-                ),
+                Source::Client(key) => self.floor.note(key, edge_of(event)),
+                Source::Line(key) => self.floor.note_line(key.index(), key.generation(), edge_of(event)),
             }
         }
         if count == EVENTS_MAX as u64 {
@@ -414,8 +415,8 @@ impl Reactor {
         }
         let listener = &mut self.listeners[at];
         let site = listener.site;
-        let fd = match listener.accept() {
-            Ok(fd) => fd,
+        let (fd, peer) = match listener.accept(self.floor.wants_peers()) {
+            Ok(accepted) => accepted,
             Err(error) => {
                 match AcceptError::of(&error) {
                     AcceptError::Empty => listener.is_ready = false,
@@ -435,7 +436,7 @@ impl Reactor {
         if let (Some(drain), SITE_MAIN) = (&mut self.drain, site) {
             drain.begun_with += 1;
         }
-        self.floor.admit(Socket::new(fd), site);
+        self.floor.admit(Socket::new(fd), site, peer);
     }
 
     fn standing(&self) -> Standing {
@@ -470,22 +471,5 @@ impl Reactor {
             "accept",
             format_args!("{why}; accepting pauses, new clients wait in the backlog"),
         );
-    }
-}
-
-impl Watcher<Socket> for Registry {
-    fn watch(
-        &self,
-        stream: &Socket,
-        key: Key<Client<Socket>>,
-        for_writing: bool,
-        again: bool,
-    ) -> io::Result<()> {
-        let interest = if for_writing { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
-        let (fd, token) = (stream.as_raw_fd(), Source::Client(key).token());
-        match again {
-            false => self.register(&mut SourceFd(&fd), token, interest),
-            true => self.reregister(&mut SourceFd(&fd), token, interest),
-        }
     }
 }

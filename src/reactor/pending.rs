@@ -14,7 +14,11 @@ use crate::base::clock::Tick;
 use crate::gateway::{Notes, Ticket};
 use crate::http::{Method, Status};
 use crate::reactor::access::{AccessNote, Sent};
+use crate::reactor::client::let_go;
 use crate::reactor::dispatch::Dispatch;
+use crate::reactor::epoch::Epoch;
+use crate::reactor::relay::{Relay, Trouble};
+use crate::reactor::stream::Stream;
 use crate::reactor::turn::Turn;
 use crate::worker::pipe::Pipe;
 use crate::worker::{Errand, Job};
@@ -25,6 +29,12 @@ pub(super) struct Pending {
     pub stage: Stage,
     /// The job, while it is here.
     pub job: Option<Box<Job>>,
+    /// What is remembered of it while it is passed on. Out of it during a step.
+    pub relay: Option<Box<Relay>>,
+    /// What it was decided by, where its answer has middleware to pass.
+    pub epoch: Option<Arc<Epoch>>,
+    /// Why no server answered it.
+    pub trouble: Option<Trouble>,
     /// What the job has too, while it is away.
     pub ticket: Option<Arc<Ticket>>,
     /// When its answer, or the next piece of it, is overdue.
@@ -68,6 +78,8 @@ pub(super) enum Stage {
     Hungry,
     /// The next piece is here.
     Pulled,
+    /// It is passed on to a server.
+    Relaying,
 }
 
 impl Pending {
@@ -82,17 +94,25 @@ impl Pending {
 
     /// Whether only others can bring it forward.
     pub(super) fn is_away(&self) -> bool {
-        matches!(self.stage, Stage::Away | Stage::Pulling | Stage::Hungry)
+        matches!(self.stage, Stage::Away | Stage::Pulling | Stage::Hungry) || self.relay_waits()
     }
 
     /// Whether its answer, or a piece of it, is here or can be had at once.
     pub(super) fn has_something_to_say(&self) -> bool {
         matches!(self.stage, Stage::Answered | Stage::Sending | Stage::Pulled)
+            || (self.stage == Stage::Relaying && !self.relay_waits())
+    }
+
+    fn relay_waits(&self) -> bool {
+        self.relay.as_ref().is_some_and(|relay| relay.waits)
     }
 
     /// Whether it reads nothing from its client for now.
     pub(super) fn blocks_reading(&self) -> bool {
-        self.is_away() && (self.pipe.is_none() || self.is_stalled)
+        match &self.relay {
+            Some(relay) => relay.waits && !relay.reads,
+            None => self.is_away() && (self.pipe.is_none() || self.is_stalled),
+        }
     }
 
     /// When it is to be looked at, whatever the client does.
@@ -100,16 +120,22 @@ impl Pending {
         if !self.is_away() {
             return None;
         }
+        if let Some(relay) = &self.relay {
+            return relay.next_moment(now);
+        }
         [self.due, self.withdraw_at].into_iter().flatten().min_by_key(|moment| moment.since(now))
     }
 
     /// Ends it, whatever its stage: nobody wants an answer any more. One that had begun is told of all the
     /// same, as far as it came.
-    pub(super) fn abandon(&mut self, turn: &mut Turn<'_>) {
+    pub(super) fn abandon<S: Stream>(&mut self, turn: &mut Turn<'_, S>) {
         if !self.is_open() {
             return;
         }
         self.account(turn);
+        if let Some(relay) = self.relay.take() {
+            let_go(relay, turn);
+        }
         if let Some(ticket) = self.ticket.take() {
             ticket.cancel();
         }
@@ -120,7 +146,7 @@ impl Pending {
     }
 
     /// Writes down what was answered, if anything was.
-    pub(super) fn account(&self, turn: &mut Turn<'_>) {
+    pub(super) fn account<S: Stream>(&self, turn: &mut Turn<'_, S>) {
         let Some(status) = self.status else { return };
         turn.tally.latency.record(turn.clock.precise_ns().saturating_sub(self.began_ns), 1);
         if let Some(access) = &mut turn.access {
@@ -134,7 +160,10 @@ impl Pending {
         if let Some(job) = self.job.take() {
             dispatch.give_back(job);
         }
+        debug_assert!(self.relay.is_none(), "whoever ends it lets go of its server");
         self.stage = Stage::Closed;
+        self.epoch = None;
+        self.trouble = None;
         self.ticket = None;
         self.pipe = None;
         self.is_stalled = false;

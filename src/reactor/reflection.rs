@@ -56,7 +56,7 @@ impl Reflection {
         request: &Request<'_>,
         keep: bool,
         stream: &S,
-        turn: &Turn<'_>,
+        turn: &Turn<'_, S>,
     ) {
         debug_assert_eq!(self.stage, Stage::Closed);
         self.stage = Stage::Holding;
@@ -87,12 +87,12 @@ impl Reflection {
 
     /// Bytes of the body have come.
     #[inline(never)]
-    pub(super) fn piece(
+    pub(super) fn piece<S: Stream>(
         &mut self,
         bytes: &[u8],
         machine: &mut Machine,
         out: &mut WriteQueue,
-        turn: &Turn<'_>,
+        turn: &Turn<'_, S>,
     ) {
         match self.stage {
             Stage::Holding if (self.held.len() + bytes.len()) as u64 <= self.held_max => {
@@ -113,7 +113,12 @@ impl Reflection {
 
     /// The body is complete.
     #[inline(never)]
-    pub(super) fn whole(&mut self, machine: &mut Machine, out: &mut WriteQueue, turn: &mut Turn<'_>) {
+    pub(super) fn whole<S: Stream>(
+        &mut self,
+        machine: &mut Machine,
+        out: &mut WriteQueue,
+        turn: &mut Turn<'_, S>,
+    ) {
         if self.stage == Stage::Holding {
             self.begin(Some(self.held.len() as u64), machine, out, turn);
         }
@@ -136,7 +141,13 @@ impl Reflection {
         self.note.clear();
     }
 
-    fn begin(&mut self, length: Option<u64>, machine: &mut Machine, out: &mut WriteQueue, turn: &Turn<'_>) {
+    fn begin<S: Stream>(
+        &mut self,
+        length: Option<u64>,
+        machine: &mut Machine,
+        out: &mut WriteQueue,
+        turn: &Turn<'_, S>,
+    ) {
         let Some(status) = self.status else { return };
         machine.begin(status, &self.fields, length, self.keep && !turn.draining, turn.stamp, out);
         machine.more(&self.held, out);

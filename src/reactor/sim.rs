@@ -19,6 +19,7 @@ use std::rc::Rc;
 
 use crate::base::clock::{Clock, Tick};
 use crate::reactor::floor::Floor;
+use crate::reactor::lines::NoDialer;
 use crate::reactor::sim::dice::Dice;
 use crate::reactor::sim::hands::{Hands, Shop};
 use crate::reactor::sim::reader::Leave;
@@ -75,7 +76,7 @@ impl Scene {
         Scene {
             lobby: (0..visitors).map(|_| Visitor::new(&mut dice, leave, &world)).collect(),
             inside: Vec::new(),
-            floor: Floor::new(means, Clock::scripted()),
+            floor: Floor::new(means, Clock::scripted(), Box::new(NoDialer)),
             poll: Poll { has_no_memory: false },
             now_ms: 0,
             drain_at: drains.then(|| dice.below(150) as u32),
@@ -203,7 +204,7 @@ impl Scene {
     }
 
     fn admit(&mut self, visitor: Visitor) {
-        self.floor.admit(Socket(Rc::clone(&visitor.wire)), SITE_MAIN);
+        self.floor.admit(Socket(Rc::clone(&visitor.wire)), SITE_MAIN, None);
         self.inside.push(visitor);
     }
 

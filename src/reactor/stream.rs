@@ -39,6 +39,12 @@ pub trait Stream {
     /// Makes the coming close a reset, so that the kernel drops what it still holds for the peer.
     fn reset_on_close(&mut self);
 
+    /// What became of a connection that was begun: it stands, or why not.
+    ///
+    /// # Errors
+    /// Why not.
+    fn outcome(&self) -> io::Result<()>;
+
     /// The peer's address, for logs.
     fn peer(&self) -> String;
 }
@@ -85,6 +91,10 @@ impl Stream for Socket {
 
     fn reset_on_close(&mut self) {
         let _ = rustix::net::sockopt::set_socket_linger(&self.0, Some(std::time::Duration::ZERO));
+    }
+
+    fn outcome(&self) -> io::Result<()> {
+        rustix::net::sockopt::socket_error(&self.0)?.map_err(io::Error::from)
     }
 
     fn peer(&self) -> String {

@@ -10,6 +10,8 @@ pub(super) enum Source<C> {
     Listener(u32),
     Inbox,
     Client(Key<C>),
+    /// A connection to an upstream.
+    Line(Key<()>),
 }
 
 const _: () = assert!(usize::BITS == 64);
@@ -23,6 +25,7 @@ impl<C> Source<C> {
             Source::Client(key) => (key.generation(), 0, key.index()),
             Source::Listener(index) => (0, 1, *index),
             Source::Inbox => (0, 2, 0),
+            Source::Line(key) => (key.generation(), 3, key.index()),
         };
         debug_assert!(index <= INDEX_MAX);
         Token((generation as usize) << 32 | kind << KIND_SHIFT | index as usize)
@@ -33,7 +36,8 @@ impl<C> Source<C> {
         match (token.0 as u32) >> KIND_SHIFT {
             0 => Source::Client(Key::from_parts(index, (token.0 >> 32) as u32)),
             1 => Source::Listener(index),
-            _ => Source::Inbox,
+            2 => Source::Inbox,
+            _ => Source::Line(Key::from_parts(index, (token.0 >> 32) as u32)),
         }
     }
 }
@@ -50,6 +54,7 @@ mod tests {
             Source::Listener(7),
             Source::Client(Key::from_parts(0, 0)),
             Source::Client(Key::from_parts(INDEX_MAX, u32::MAX)),
+            Source::Line(Key::from_parts(INDEX_MAX, u32::MAX)),
         ] {
             assert_eq!(Source::of(source.token()), source);
         }

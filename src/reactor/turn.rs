@@ -1,10 +1,12 @@
 //! All that a connection may touch besides itself, and what comes of driving it.
 
+use std::sync::Arc;
+
 use crate::base::buffer::ReadBuffer;
 use crate::base::clock::Clock;
 use crate::base::pool::Pool;
 use crate::config::Limits;
-use crate::gateway::{Gateway, Notes};
+use crate::gateway::{Arrival, Notes};
 use crate::http::HeadIndex;
 use crate::observe::Tally;
 use crate::observe::log::Log;
@@ -12,14 +14,21 @@ use crate::proto::h1::Stamp;
 use crate::reactor::access::Access;
 use crate::reactor::client::Busy;
 use crate::reactor::dispatch::Dispatch;
+use crate::reactor::epoch::Epoch;
+use crate::reactor::lines::Lines;
+use crate::reactor::stream::Stream;
 
 /// Public fields, so that borrows stay apart.
-pub(super) struct Turn<'a> {
+pub(super) struct Turn<'a, S: Stream> {
     pub clock: &'a Clock,
     pub stamp: &'a mut Stamp,
     pub limits: &'a Limits,
-    /// One gateway for each kind of listener.
-    pub gateways: &'a [Gateway],
+    /// What requests that come now are answered by.
+    pub epoch: &'a Arc<Epoch>,
+    /// When and from where the request at hand came.
+    pub arrival: &'a mut Arrival,
+    /// Connections to upstreams.
+    pub lines: &'a mut Lines<S>,
     pub pool: &'a mut Pool<Busy>,
     pub buffer_bytes: u32,
     pub index: &'a mut HeadIndex,
@@ -36,7 +45,7 @@ pub(super) struct Turn<'a> {
     pub draining: bool,
 }
 
-impl Turn<'_> {
+impl<S: Stream> Turn<'_, S> {
     /// A workplace for a connection that has something to do; `None` when all are lent.
     pub fn lend(&mut self, number: u32) -> Option<Box<Busy>> {
         let size = self.buffer_bytes;

@@ -157,7 +157,8 @@ impl Builder {
     }
 
     fn mistaken(&mut self, name: &str, value: String, problem: String) {
-        self.mistakes.push(ConfigError { written: format!("{name}({value})"), problem });
+        let written = format!("{name}({value})");
+        self.mistakes.push(ConfigError { written, problem, excerpt: None });
     }
 }
 

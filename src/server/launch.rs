@@ -140,7 +140,8 @@ impl Place {
             descriptors::make_private().map_err(|error| StartError::PrivateTable { error })?;
             descriptors::grow(self.descriptors);
         }
-        let mut reactor = Reactor::new(setup);
+        let no_poll = |error| StartError::System { attempt: "share an epoll", error };
+        let mut reactor = Reactor::new(setup).map_err(no_poll)?;
         for Door { listen, site, address } in &self.doors {
             // An operator's connection is taken at once: it may be the last one there are descriptors for.
             let manner = Manner { defers: self.manner.defers && *site == SITE_MAIN, ..self.manner };

@@ -11,6 +11,7 @@ mod builder;
 pub mod doctor;
 pub mod holder;
 pub mod host;
+pub mod keeper;
 mod launch;
 mod memory;
 mod plan;

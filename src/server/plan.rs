@@ -1,19 +1,23 @@
 //! What one start is made of: gateways, counters, staff, bounds; everything but the threads.
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use mio::Poll;
 
+use crate::config::site::{Address, ServerSpec};
 use crate::config::{AccessLog, Config, Endpoints, Listen, LogLevel};
 use crate::gateway::Gateway;
 use crate::gateway::handler::files::Files;
 use crate::gateway::handler::{Alive, Cpu, Echo, Json, Lifecycle, Metrics, Plaintext, Ready, Welcome, Work};
+use crate::gateway::site::{Kept, Made, Site};
+use crate::gateway::upstream::Directory;
 use crate::http::Method;
 use crate::observe::log::{AccessTarget, Level, Log};
 use crate::observe::{Tally, WorkerTally};
 use crate::proto::Violation;
-use crate::reactor::{CloseReason, Dispatching, Inbox, Means, Refusal};
+use crate::reactor::{CloseReason, Dispatching, Inbox, Means, Refusal, UpstreamMeans};
 use crate::server::app::App;
 use crate::server::budget::{Budget, jobs_out_max, urgent_reserve};
 use crate::server::launch::Gate;
@@ -44,6 +48,8 @@ pub(super) struct Plan<'a> {
     pub log: Log,
     pub lifecycle: Arc<Lifecycle>,
     gateways: Arc<[Gateway]>,
+    /// What makes hashes and choices unforeseeable.
+    seed: u64,
     tallies: Vec<Arc<Tally>>,
     pub staff: Staff,
     worker_tallies: Vec<Arc<WorkerTally>>,
@@ -78,6 +84,7 @@ impl<'a> Plan<'a> {
             log,
             lifecycle,
             gateways,
+            seed: seed(),
             tallies,
             staff,
             worker_tallies,
@@ -142,7 +149,18 @@ impl<'a> Plan<'a> {
             let files = Files::open(root).map_err(|error| StartError::Root { path: root.clone(), error })?;
             gateway = gateway.with_files(files);
         }
+        if !self.config.site.routes.is_empty() {
+            gateway = gateway.with_site(self.site()?);
+        }
         Ok(app.steps.into_iter().fold(gateway, |gateway, step| step(gateway)))
+    }
+
+    fn site(&self) -> Result<Site, StartError> {
+        let (mut directory, mut kept) = (Directory::new(), Kept::default());
+        let resolve = |server: &ServerSpec| addresses_of(&server.address);
+        let made =
+            &mut Made { directory: &mut directory, kept: &mut kept, resolve: &resolve, seed: self.seed };
+        Site::new(&self.config.site, made).map_err(StartError::Site)
     }
 
     /// Never by the queues: an operator asks here just when these are full.
@@ -174,6 +192,11 @@ impl<'a> Plan<'a> {
         let fixed = &self.config.fixed;
         Means {
             gateways: Arc::clone(&self.gateways),
+            upstream: UpstreamMeans {
+                lines_max: self.budget.share(number),
+                seed: self.seed.wrapping_add(u64::from(number)),
+                reactors: self.budget.reactors,
+            },
             tally: Arc::clone(&self.tallies[number as usize]),
             limits: self.config.limits,
             clients_max: self.budget.share(number),
@@ -207,6 +230,11 @@ impl<'a> Plan<'a> {
     }
 }
 
+/// A number that nobody outside can foresee.
+fn seed() -> u64 {
+    RandomState::new().hash_one("myriapod")
+}
+
 fn open_log(config: &Config) -> Result<Log, StartError> {
     let target = match &config.fixed.access_log {
         AccessLog::Off => AccessTarget::Off,
@@ -222,4 +250,12 @@ fn open_log(config: &Config) -> Result<Log, StartError> {
         LogLevel::Debug => Level::Debug,
     };
     Log::start(level, target).map_err(|error| StartError::System { attempt: "start the log", error })
+}
+
+/// Where a server that needs no looking up listens.
+fn addresses_of(address: &Address) -> Vec<std::net::SocketAddr> {
+    match address {
+        Address::Socket(address) => vec![*address],
+        Address::Name(..) | Address::Unix(_) => Vec::new(),
+    }
 }

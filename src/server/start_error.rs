@@ -73,6 +73,8 @@ pub enum StartError {
         /// What the kernel said.
         error: io::Error,
     },
+    /// What the site's files and keys turned out to be, all of it.
+    Site(Vec<String>),
     /// Settings that cannot be, all of them.
     Settings(Vec<ConfigError>),
     /// The machine cannot hold it.
@@ -174,6 +176,7 @@ impl fmt::Display for StartError {
             }
             StartError::Root { path, error } => unreachable_path(f, "--root ", path, error),
             StartError::Log { path, error } => unreachable_path(f, "--access-log ", path, error),
+            StartError::Site(mistakes) => write!(f, "{}", mistakes.join("; ")),
             StartError::Settings(mistakes) => {
                 let lines: Vec<String> = mistakes.iter().map(ConfigError::to_string).collect();
                 f.write_str(&lines.join("; "))

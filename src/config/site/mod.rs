@@ -5,6 +5,7 @@
 //! is made of it, `gateway::site`'s.
 
 mod guard;
+mod name_book;
 mod upstream;
 
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ use crate::http::{MethodSet, Status};
 pub use guard::{
     Algorithm, BasicAuth, ClaimRule, ConcurrencyLimit, Jwt, KeyOf, KeySource, RateLimit, Step, StepKind, User,
 };
+pub use name_book::NameBook;
 pub use upstream::{
     Address, Balance, Breaker, Ejection, Fallback, Health, Retries, ServerSpec, Timeouts, Upstream,
 };

@@ -1,5 +1,6 @@
 //! Upstreams as plain data: which servers, how one is chosen, how long things may take, when one is let be.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -58,6 +59,17 @@ pub enum Address {
     Name(String, u16),
     /// A unix socket.
     Unix(PathBuf),
+}
+
+/// As it is written in a file.
+impl fmt::Display for Address {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Socket(address) => address.fmt(out),
+            Address::Name(name, port) => write!(out, "{name}:{port}"),
+            Address::Unix(path) => write!(out, "unix:{}", path.display()),
+        }
+    }
 }
 
 /// How a server is chosen.

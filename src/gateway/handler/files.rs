@@ -62,10 +62,16 @@ impl Files {
 
     /// The answer, or `None` when nothing of that name is here.
     #[must_use]
-    #[inline(never)]
     pub fn answer(&self, request: &Request<'_>) -> Option<Response> {
+        self.answer_below(request, "")
+    }
+
+    /// [`answer`](Files::answer) for files that are served below a prefix of the path.
+    #[must_use]
+    #[inline(never)]
+    pub fn answer_below(&self, request: &Request<'_>, prefix: &str) -> Option<Response> {
         // An OPTIONS for `*` is about the server, not about a file.
-        let name = request.path().strip_prefix('/')?;
+        let name = request.path().strip_prefix(prefix.trim_end_matches('/'))?.strip_prefix('/')?;
         if is_hidden(name) {
             return None;
         }

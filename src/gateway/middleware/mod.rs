@@ -41,6 +41,8 @@ pub use fields::SetFields;
 pub use request_id::RequestId;
 pub use trace::Tracing;
 
+use std::sync::Arc;
+
 use crate::gateway::exchange::Exchange;
 use crate::gateway::notes::Notes;
 use crate::http::Response;
@@ -72,7 +74,7 @@ pub enum Flow {
 
 /// Middleware in its order: entered first to last, left last to first, and only those that were entered.
 #[derive(Default)]
-pub struct Chain(Vec<Box<dyn Middleware>>);
+pub struct Chain(Vec<Arc<dyn Middleware>>);
 
 impl Chain {
     /// Puts one behind the others.
@@ -81,7 +83,7 @@ impl Chain {
     /// Beyond 255 of them.
     pub fn push(&mut self, middleware: impl Middleware) {
         assert!(self.0.len() < usize::from(u8::MAX), "too much middleware");
-        self.0.push(Box::new(middleware));
+        self.0.push(Arc::new(middleware));
     }
 
     /// Whether there is none.
@@ -91,10 +93,15 @@ impl Chain {
         self.0.is_empty()
     }
 
-    /// Sends a request in. `Some`: one of them has answered.
-    pub fn enter(&self, exchange: &mut Exchange<'_>) -> Option<Response> {
+    /// Those, in that order.
+    pub(crate) fn of(those: impl Iterator<Item = Arc<dyn Middleware>>) -> Chain {
+        Chain(those.collect())
+    }
+
+    /// Sends a request in, and has it noted how many it has entered. `Some`: one of them has answered.
+    pub fn enter(&self, exchange: &mut Exchange<'_>, note: fn(&mut Notes, usize)) -> Option<Response> {
         for (number, middleware) in self.0.iter().enumerate() {
-            exchange.notes_mut().set_entered(number + 1);
+            note(exchange.notes_mut(), number + 1);
             if let Flow::Answer(response) = middleware.enter(exchange) {
                 return Some(response);
             }
@@ -102,9 +109,9 @@ impl Chain {
         None
     }
 
-    /// Sends an answer out, past those that the request had passed.
-    pub fn leave(&self, notes: &Notes, response: &mut Response) {
-        for middleware in self.0[..notes.entered()].iter().rev() {
+    /// Sends an answer out, past as many as the request has entered.
+    pub fn leave(&self, entered: usize, notes: &Notes, response: &mut Response) {
+        for middleware in self.0.iter().take(entered).rev() {
             middleware.leave(notes, response);
         }
     }

@@ -7,6 +7,7 @@ use crate::config::Limits;
 use crate::proto::h1::Machine;
 use crate::reactor::pending::Pending;
 use crate::reactor::reflection::Reflection;
+use crate::reactor::stream::Stream;
 use crate::reactor::turn::Turn;
 
 /// What only a busy connection has. Lent by the reactor's pool.
@@ -52,7 +53,7 @@ impl Busy {
     }
 
     /// Forgets what one client left, before another gets it.
-    pub(in crate::reactor) fn wipe(&mut self, turn: &mut Turn<'_>) {
+    pub(in crate::reactor) fn wipe<S: Stream>(&mut self, turn: &mut Turn<'_, S>) {
         self.pending.abandon(turn);
         self.input.clear();
         self.output.clear();

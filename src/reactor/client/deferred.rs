@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::Client;
-use super::busy::Busy;
+use super::busy::{Busy, Share};
 use super::serve::tell_of_panic_in;
 use crate::base::clock::{Deadline, Tick};
 use crate::gateway::handler::{BodyPlan, Place};
@@ -36,12 +36,21 @@ impl<S: Stream> Client<S> {
     /// input.
     #[cold]
     #[inline(never)]
-    pub(super) fn defer(&mut self, route: &Arc<Route>, params: Params, busy: &mut Busy, turn: &mut Turn<'_>) {
+    pub(super) fn defer(
+        &mut self,
+        route: &Arc<Route>,
+        params: Params,
+        busy: &mut Busy,
+        turn: &mut Turn<'_, S>,
+    ) {
         let pending = &mut busy.pending;
         pending.keep = busy.machine.number() + 1 < turn.limits.requests_max;
         pending.method = Some(turn.index.method);
         pending.began_ns = turn.clock.now_ns();
         pending.notes.copy_from(turn.notes);
+        if !turn.notes.is_blank() {
+            pending.epoch = Some(Arc::clone(turn.epoch));
+        }
         self.keep_note(busy, turn);
         let head_len = usize::from(turn.index.head_len);
         let Some(mut job) = turn.dispatch.lend() else {
@@ -65,14 +74,14 @@ impl<S: Stream> Client<S> {
     }
 
     /// What the access log will tell of the request whose head was just read.
-    pub(super) fn keep_note(&self, busy: &mut Busy, turn: &Turn<'_>) {
+    pub(super) fn keep_note(&self, busy: &mut Busy, turn: &Turn<'_, S>) {
         if turn.access.is_some() {
             let request = Request::new(turn.index, busy.input.unread());
             busy.pending.note.keep(&request, turn.notes, &self.stream);
         }
     }
 
-    fn collect(&mut self, job: Box<Job>, busy: &mut Busy, turn: &mut Turn<'_>) {
+    fn collect(&mut self, job: Box<Job>, busy: &mut Busy, turn: &mut Turn<'_, S>) {
         let bytes_max = job.route.as_ref().and_then(|route| route.terms().body_bytes_max);
         let bytes_max = bytes_max.unwrap_or(turn.limits.collected_bytes_max).min(turn.limits.body_bytes_max);
         let is_too_large = matches!(job.index.framing, Framing::Length(length) if length > bytes_max);
@@ -85,7 +94,7 @@ impl<S: Stream> Client<S> {
         busy.machine.ask_for_body(&mut busy.output);
     }
 
-    fn call_with_stream(&mut self, job: Box<Job>, busy: &mut Busy, turn: &mut Turn<'_>) {
+    fn call_with_stream(&mut self, job: Box<Job>, busy: &mut Busy, turn: &mut Turn<'_, S>) {
         let mut job = job;
         busy.pending.pipe = turn.dispatch.pipe(self.reply_to(busy, turn));
         job.stream = busy.pending.pipe.clone();
@@ -97,7 +106,10 @@ impl<S: Stream> Client<S> {
 
     /// A piece of the body has come.
     #[inline(never)]
-    pub(super) fn take_body(&mut self, count: usize, busy: &mut Busy, turn: &mut Turn<'_>) {
+    pub(super) fn take_body(&mut self, count: usize, busy: &mut Busy, turn: &mut Turn<'_, S>) {
+        if busy.pending.stage == Stage::Relaying {
+            return self.relay_body(count, busy, turn);
+        }
         let bytes = &busy.input.unread()[..count];
         let pending = &mut busy.pending;
         match (&mut pending.job, &pending.pipe) {
@@ -116,8 +128,10 @@ impl<S: Stream> Client<S> {
 
     /// The body is complete.
     #[inline(never)]
-    pub(super) fn body_is_whole(&mut self, busy: &mut Busy, turn: &mut Turn<'_>) {
-        if let Some(pipe) = &busy.pending.pipe {
+    pub(super) fn body_is_whole(&mut self, busy: &mut Busy, turn: &mut Turn<'_, S>) {
+        if let Some(relay) = &mut busy.pending.relay {
+            relay.upload.finish(b"");
+        } else if let Some(pipe) = &busy.pending.pipe {
             pipe.close(true);
         } else if let Some(job) = busy.pending.job.take() {
             self.call(job, busy, turn);
@@ -125,7 +139,7 @@ impl<S: Stream> Client<S> {
     }
 
     /// The request is as complete as its handler wants it: here or on a worker, it is answered.
-    fn call(&mut self, mut job: Box<Job>, busy: &mut Busy, turn: &mut Turn<'_>) {
+    fn call(&mut self, mut job: Box<Job>, busy: &mut Busy, turn: &mut Turn<'_, S>) {
         let place = job.route.as_ref().map_or(Place::Reactor, |route| route.place());
         let ms_max = answer_ms_max(&job, turn);
         let now_ns = turn.clock.now_ns();
@@ -157,7 +171,7 @@ impl<S: Stream> Client<S> {
 
     /// Does what can be done for it now.
     #[inline(never)]
-    pub(super) fn proceed(&mut self, busy: &mut Busy, turn: &mut Turn<'_>) -> Stand {
+    pub(super) fn proceed(&mut self, busy: &mut Busy, turn: &mut Turn<'_, S>, share: &mut Share) -> Stand {
         match busy.pending.stage {
             Stage::Closed | Stage::Collecting => Stand::Reads,
             Stage::Away => self.wait_for_answer(busy),
@@ -165,6 +179,7 @@ impl<S: Stream> Client<S> {
             Stage::Sending => self.pull(busy, turn),
             Stage::Pulling | Stage::Hungry => Stand::Waits,
             Stage::Pulled => self.take_piece(busy, turn),
+            Stage::Relaying => self.relay(busy, turn, share),
         }
     }
 
@@ -186,7 +201,7 @@ impl<S: Stream> Client<S> {
         if pending.is_stalled { Stand::Waits } else { Stand::Reads }
     }
 
-    fn take_answer(&mut self, busy: &mut Busy, turn: &mut Turn<'_>) -> Stand {
+    fn take_answer(&mut self, busy: &mut Busy, turn: &mut Turn<'_, S>) -> Stand {
         let Some(job) = &mut busy.pending.job else { return Stand::Broken };
         let response = match std::mem::take(&mut job.errand) {
             Errand::Answered(response) if !job.is_late() => response,
@@ -207,8 +222,8 @@ impl<S: Stream> Client<S> {
     }
 
     /// The handler wants the body sent back that it did not ask for: that lies still with the client.
-    fn reflect(&mut self, mut response: Response, busy: &mut Busy, turn: &mut Turn<'_>) {
-        turn.gateways[usize::from(self.site)].finish(&busy.pending.notes, &mut response);
+    fn reflect(&mut self, mut response: Response, busy: &mut Busy, turn: &mut Turn<'_, S>) {
+        self.finish_by_gateway(busy, &mut response, turn);
         let keep = busy.pending.keep && !turn.draining;
         if let Some(job) = &busy.pending.job {
             busy.reflection.open(response, &job.request(), keep, &self.stream, turn);
@@ -218,9 +233,20 @@ impl<S: Stream> Client<S> {
         busy.pending.close(turn.dispatch);
     }
 
+    /// What every answer has in common, said by the gateway that the request had entered.
+    pub(super) fn finish_by_gateway(&self, busy: &Busy, response: &mut Response, turn: &Turn<'_, S>) {
+        let epoch = busy.pending.epoch.as_ref().unwrap_or(turn.epoch);
+        epoch.gateway(self.site).finish(&busy.pending.notes, response);
+    }
+
     /// The one way out of a deferred exchange, whoever made the answer.
-    fn answer_deferred(&mut self, mut response: Response, busy: &mut Busy, turn: &mut Turn<'_>) {
-        turn.gateways[usize::from(self.site)].finish(&busy.pending.notes, &mut response);
+    pub(super) fn answer_deferred(
+        &mut self,
+        mut response: Response,
+        busy: &mut Busy,
+        turn: &mut Turn<'_, S>,
+    ) {
+        self.finish_by_gateway(busy, &mut response, turn);
         // Whatever is still to come of the body, nobody reads it any more.
         if let Some(pipe) = busy.pending.pipe.take() {
             pipe.close(false);
@@ -255,24 +281,27 @@ impl<S: Stream> Client<S> {
         self.conclude(busy, turn);
     }
 
-    pub(super) fn conclude(&mut self, busy: &mut Busy, turn: &mut Turn<'_>) {
+    pub(super) fn conclude(&mut self, busy: &mut Busy, turn: &mut Turn<'_, S>) {
         busy.pending.account(turn);
         busy.pending.close(turn.dispatch);
     }
 
     /// Tells the client at once that its request is not going to be served.
-    pub(super) fn refuse_request(&mut self, refusal: Refusal, busy: &mut Busy, turn: &mut Turn<'_>) {
+    pub(super) fn refuse_request(&mut self, refusal: Refusal, busy: &mut Busy, turn: &mut Turn<'_, S>) {
         turn.tally.refusals.add(refusal as usize, 1);
         self.answer_deferred(Refusal::ANSWER, busy, turn);
     }
 
     /// A deadline of ours has passed. `None`: it has not.
-    pub(super) fn expire_pending(&mut self, turn: &mut Turn<'_>) -> Option<Step> {
+    pub(super) fn expire_pending(&mut self, turn: &mut Turn<'_, S>) -> Option<Step> {
         let now = turn.clock.now();
         let has_passed = |moment: Option<Tick>| moment.is_some_and(|moment| now.has_reached(moment));
         let pending = &mut self.busy.as_deref_mut()?.pending;
         if !pending.is_away() {
             return None;
+        }
+        if pending.stage == Stage::Relaying {
+            return self.expire_relay(turn);
         }
         let is_overdue = has_passed(pending.due);
         if !is_overdue && has_passed(pending.withdraw_at) {
@@ -292,7 +321,7 @@ impl<S: Stream> Client<S> {
     }
 
     /// Answers in place of the handler; what that still makes of it is dropped when it comes home.
-    fn give_up_waiting(&mut self, is_overdue: bool, turn: &mut Turn<'_>) -> Step {
+    fn give_up_waiting(&mut self, is_overdue: bool, turn: &mut Turn<'_, S>) -> Step {
         let Some(mut busy) = self.busy.take() else { return Step::Close(CloseReason::WriteTimeout) };
         if let Some(ticket) = busy.pending.ticket.take() {
             ticket.cancel();
@@ -345,14 +374,14 @@ impl<S: Stream> Client<S> {
         busy.is_some_and(|busy| busy.pending.is_away())
     }
 
-    pub(super) fn reply_to(&self, busy: &Busy, turn: &Turn<'_>) -> ReplyTo {
+    pub(super) fn reply_to(&self, busy: &Busy, turn: &Turn<'_, S>) -> ReplyTo {
         let (slot, generation) = turn.here;
         ReplyTo { reactor: turn.dispatch.reactor(), slot, generation, number: busy.machine.number() }
     }
 }
 
 /// How long the answer, or the next piece of it, may take.
-pub(super) fn answer_ms_max(job: &Job, turn: &Turn<'_>) -> Option<u32> {
+pub(super) fn answer_ms_max<S: Stream>(job: &Job, turn: &Turn<'_, S>) -> Option<u32> {
     let own = job.route.as_ref().and_then(|route| route.terms().request_ms_max);
     own.unwrap_or(turn.dispatch.request_ms_max())
 }

@@ -1,5 +1,6 @@
 //! One downstream connection: driven ([`serve`]), its bytes moved ([`transfer`]), settled (here); requests
-//! that are not answered at once wait ([`deferred`]), bodies come piece by piece ([`sourced`]).
+//! that are not answered at once wait ([`deferred`]), bodies come piece by piece ([`sourced`]), others answer
+//! ([`relay`]).
 //!
 //! ```text
 //!            +---------------------------- Again: its share of the turn is used up
@@ -15,11 +16,13 @@
 
 mod busy;
 mod deferred;
+mod relay;
 mod serve;
 mod sourced;
 mod transfer;
 
 pub(super) use busy::Busy;
+pub(super) use relay::let_go;
 pub(super) use serve::tell_of_panic_in;
 
 use crate::base::clock::Tick;
@@ -180,7 +183,7 @@ impl<S: Stream> Client<S> {
     }
 
     /// Does what can be done now.
-    pub(super) fn drive(&mut self, turn: &mut Turn<'_>) -> Step {
+    pub(super) fn drive(&mut self, turn: &mut Turn<'_, S>) -> Step {
         let Some(mut busy) = self.busy.take().or_else(|| turn.lend(self.number)) else {
             return Step::Thirsty;
         };
@@ -197,7 +200,7 @@ impl<S: Stream> Client<S> {
     }
 
     /// Its deadline has passed. `None`: it was moved meanwhile, or enough bytes moved to earn another span.
-    pub(super) fn expire(&mut self, turn: &mut Turn<'_>) -> Option<Step> {
+    pub(super) fn expire(&mut self, turn: &mut Turn<'_, S>) -> Option<Step> {
         if !turn.clock.now().has_reached(self.deadline) {
             return None;
         }
@@ -242,7 +245,7 @@ impl<S: Stream> Client<S> {
     }
 
     /// Gives its workplace back, when the connection is taken apart.
-    pub(super) fn dismantle(&mut self, turn: &mut Turn<'_>) {
+    pub(super) fn dismantle(&mut self, turn: &mut Turn<'_, S>) {
         if let Some(mut busy) = self.busy.take() {
             busy.wipe(turn);
             turn.pool.give_back(busy);
@@ -255,7 +258,12 @@ impl<S: Stream> Client<S> {
     /// A parked connection must be wakeable. Forgetting that is the classic bug of edge-triggered servers, so
     /// it is not left to memory: it is computed here, and asserted.
     #[inline]
-    fn settle(&mut self, mut busy: Box<Busy>, rest: Result<Rest, CloseReason>, turn: &mut Turn<'_>) -> Step {
+    fn settle(
+        &mut self,
+        mut busy: Box<Busy>,
+        rest: Result<Rest, CloseReason>,
+        turn: &mut Turn<'_, S>,
+    ) -> Step {
         let rest = match rest {
             Ok(rest) => rest,
             Err(reason) => {
@@ -300,7 +308,7 @@ impl<S: Stream> Client<S> {
 
     /// Who makes the answer has deadlines too. The client's own is kept where another comes before it.
     #[cold]
-    fn look_early(&mut self, busy: &mut Busy, turn: &Turn<'_>) {
+    fn look_early(&mut self, busy: &mut Busy, turn: &Turn<'_, S>) {
         let now = turn.clock.now();
         let moment = busy.pending.next_moment(now);
         if self.wait == Wait::Answer {
@@ -314,7 +322,7 @@ impl<S: Stream> Client<S> {
     }
 
     /// Whether the deadline that has passed was not the client's; then the next one is set.
-    fn was_looked_at_early(&mut self, turn: &Turn<'_>) -> bool {
+    fn was_looked_at_early(&mut self, turn: &Turn<'_, S>) -> bool {
         if !self.waits_for_others() {
             return false;
         }
@@ -332,7 +340,7 @@ impl<S: Stream> Client<S> {
 
     /// An idle connection while the server leaves. One that never spoke may have its first request on the
     /// way.
-    fn drain(&mut self, turn: &Turn<'_>) -> Step {
+    fn drain(&mut self, turn: &Turn<'_, S>) -> Step {
         if self.wait == Wait::NextRequest {
             return Step::Close(CloseReason::Drained);
         }
@@ -369,7 +377,7 @@ impl<S: Stream> Client<S> {
     }
 
     /// A wait for bytes is renewed as long as they keep up the least rate.
-    fn earns_another_span(&mut self, turn: &Turn<'_>) -> bool {
+    fn earns_another_span(&mut self, turn: &Turn<'_, S>) -> bool {
         let Some(mut busy) = self.busy.take() else { return false };
         let span_ms = span_ms(self.wait, turn.limits);
         let least = Limits::RATE_BYTES_PER_SECOND_MIN * u64::from(span_ms) / 1_000;

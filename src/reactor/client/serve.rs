@@ -1,13 +1,18 @@
 //! From input to answers: parse, decide, answer, refuse.
 
+use std::net::IpAddr;
+
 use super::busy::{Busy, Share};
 use super::deferred::Stand;
 use super::transfer::{Filled, Flushed};
 use super::{Client, Life, Rest};
-use crate::gateway::{Decision, Exchange};
+use crate::base::clock::Clock;
+use crate::gateway::site::{Site, client};
+use crate::gateway::{Arrival, Decision, Exchange};
 use crate::http::{Body, Framing, Method, Request, Response, Status};
 use crate::observe::Tally;
 use crate::observe::log::{Level, Log};
+use crate::proto::h1::Stamp;
 use crate::proto::{Progress, Violation};
 use crate::reactor::access::Sent;
 use crate::reactor::stream::Stream;
@@ -30,7 +35,7 @@ enum Advance {
 }
 
 impl<S: Stream> Client<S> {
-    pub(super) fn work(&mut self, busy: &mut Busy, turn: &mut Turn<'_>) -> Result<Rest, CloseReason> {
+    pub(super) fn work(&mut self, busy: &mut Busy, turn: &mut Turn<'_, S>) -> Result<Rest, CloseReason> {
         let mut share = Share::of(turn.limits);
         if let Life::Lingering(reason) = self.life {
             return self.linger(reason, busy, turn, &mut share);
@@ -57,7 +62,7 @@ impl<S: Stream> Client<S> {
 
     /// Works off the input: parse, decide, answer, pass a piece of body on.
     #[inline]
-    fn advance(&mut self, busy: &mut Busy, turn: &mut Turn<'_>, share: &mut Share) -> Advance {
+    fn advance(&mut self, busy: &mut Busy, turn: &mut Turn<'_, S>, share: &mut Share) -> Advance {
         if self.life != Life::Open {
             return Advance::Over;
         }
@@ -66,7 +71,7 @@ impl<S: Stream> Client<S> {
                 return Advance::Full;
             }
             if busy.pending.is_open() {
-                match self.proceed(busy, turn) {
+                match self.proceed(busy, turn, share) {
                     Stand::Reads => {}
                     Stand::Waits => return Advance::Waits,
                     Stand::Moved if share.steps == 0 && busy.pending.is_open() => return Advance::Spent,
@@ -118,15 +123,29 @@ impl<S: Stream> Client<S> {
         }
     }
 
+    #[inline]
+    fn answer(&mut self, busy: &mut Busy, turn: &mut Turn<'_, S>) {
+        self.begin_answer(busy, turn);
+        // What is still under way has a copy of the notes. These would lie here until the next request,
+        // perhaps for hours, and keep a permit from whoever wants it.
+        if turn.notes.holds() {
+            turn.notes.clear();
+        }
+    }
+
     /// A head is complete: decide and answer, or begin to send its body back.
     #[inline]
-    fn answer(&mut self, busy: &mut Busy, turn: &mut Turn<'_>) {
+    fn begin_answer(&mut self, busy: &mut Busy, turn: &mut Turn<'_, S>) {
         let request = Request::new(turn.index, busy.input.unread());
         if !turn.notes.is_blank() {
             turn.notes.clear();
         }
-        let mut exchange = Exchange::new(request, turn.notes);
-        let decision = turn.gateways[usize::from(self.site)].decide(&mut exchange);
+        let gateway = turn.epoch.gateway(self.site);
+        if let Some(site) = gateway.site() {
+            *turn.arrival = arrival_of(&request, site, turn.lines.peer(turn.here.0), turn.clock, turn.stamp);
+        }
+        let mut exchange = Exchange::new(request, turn.notes).arrived(turn.arrival);
+        let decision = gateway.decide(&mut exchange);
         let keep = !turn.draining && busy.machine.number() + 1 < turn.limits.requests_max;
         let head_len = usize::from(turn.index.head_len);
         if matches!(decision, Decision::Panicked(_)) {
@@ -144,6 +163,10 @@ impl<S: Stream> Client<S> {
             Decision::Defer(route) => {
                 let params = exchange.params();
                 return self.defer(route, params, busy, turn);
+            }
+            Decision::Relay(route) => {
+                let params = exchange.params();
+                return self.pass_on(route, params, busy, turn);
             }
             Decision::Answer(response) | Decision::Panicked(response) => {
                 if matches!(response.body, Body::Source(_)) {
@@ -169,13 +192,13 @@ impl<S: Stream> Client<S> {
 
     /// The peer broke a rule: say which, if an answer can still be said, and end.
     #[cold]
-    fn refuse(&mut self, violation: Violation, busy: &mut Busy, turn: &mut Turn<'_>) {
+    fn refuse(&mut self, violation: Violation, busy: &mut Busy, turn: &mut Turn<'_, S>) {
         turn.tally.violations.add(violation as usize, 1);
         // Within a body the input is not a head, and the note knows the line.
         let head = if busy.machine.is_between_requests() { busy.input.unread() } else { &[] };
         let mut response = Response::plain(violation.status());
         if busy.pending.is_unanswered() {
-            turn.gateways[usize::from(self.site)].finish(&busy.pending.notes, &mut response);
+            self.finish_by_gateway(busy, &mut response, turn);
         }
         if busy.machine.refuse_by(response, turn.stamp, &mut busy.output) {
             turn.tally.answers.add(Method::Unknown as usize, violation.status().code(), 1);
@@ -194,7 +217,7 @@ impl<S: Stream> Client<S> {
     }
 
     /// A deadline of the peer's has passed: 408, if an answer can still be said.
-    pub(super) fn give_up(&mut self, violation: Violation, turn: &mut Turn<'_>) -> Step {
+    pub(super) fn give_up(&mut self, violation: Violation, turn: &mut Turn<'_, S>) -> Step {
         let Some(mut busy) = self.busy.take() else { return Step::Close(CloseReason::ReadTimeout) };
         self.refuse(violation, &mut busy, turn);
         self.life = Life::Ending(CloseReason::ReadTimeout);
@@ -203,12 +226,24 @@ impl<S: Stream> Client<S> {
     }
 
     /// The peer will send no more. What it has sent was answered; what it began to send will never be whole.
-    fn end_of_input(&mut self, busy: &mut Busy, turn: &mut Turn<'_>) {
+    fn end_of_input(&mut self, busy: &mut Busy, turn: &mut Turn<'_, S>) {
         // A handler that reads the body as it comes is not to wait for the rest until the output is out.
         busy.pending.abandon(turn);
         let is_clean = busy.machine.is_between_requests() && busy.input.is_empty();
         self.life = Life::Ending(if is_clean { CloseReason::PeerClosed } else { CloseReason::PeerCut });
     }
+}
+
+/// When and from where a request came, as far as a site's trust goes.
+fn arrival_of(
+    request: &Request<'_>,
+    site: &Site,
+    peer: Option<IpAddr>,
+    clock: &Clock,
+    stamp: &Stamp,
+) -> Arrival {
+    let (client, is_trusted) = client::of(peer, request, site.trust());
+    Arrival { client, peer, is_trusted, now_ns: clock.now_ns(), unix_seconds: stamp.second() }
 }
 
 /// Tells of it if a job was run and what others wrote has panicked.

@@ -24,7 +24,7 @@ impl<S: Stream> Client<S> {
     /// input.
     #[cold]
     #[inline(never)]
-    pub(super) fn answer_with_source(&mut self, response: Response, busy: &mut Busy, turn: &mut Turn<'_>) {
+    pub(super) fn answer_with_source(&mut self, response: Response, busy: &mut Busy, turn: &mut Turn<'_, S>) {
         let head_len = usize::from(turn.index.head_len);
         let pending = &mut busy.pending;
         pending.keep = busy.machine.number() + 1 < turn.limits.requests_max;
@@ -49,7 +49,7 @@ impl<S: Stream> Client<S> {
     }
 
     /// Asks a body how long it will be. One that panics over it was its handler's answer, so that is 500.
-    pub(super) fn measured(&self, response: Response, busy: &mut Busy, turn: &Turn<'_>) -> Response {
+    pub(super) fn measured(&self, response: Response, busy: &mut Busy, turn: &Turn<'_, S>) -> Response {
         let Body::Source(source) = &response.body else { return response };
         if let Some(announced) = guarded(|| source.0.len()) {
             busy.pending.announced = announced;
@@ -66,7 +66,7 @@ impl<S: Stream> Client<S> {
     }
 
     /// Asks for the next piece of the answer, where its handler ran.
-    pub(super) fn pull(&mut self, busy: &mut Busy, turn: &mut Turn<'_>) -> Stand {
+    pub(super) fn pull(&mut self, busy: &mut Busy, turn: &mut Turn<'_, S>) -> Stand {
         let Some(mut job) = busy.pending.job.take() else { return Stand::Broken };
         let place = job.route.as_ref().map_or(Place::Reactor, |route| route.place());
         if place == Place::Reactor {
@@ -93,7 +93,7 @@ impl<S: Stream> Client<S> {
         Stand::Waits
     }
 
-    pub(super) fn take_piece(&mut self, busy: &mut Busy, turn: &mut Turn<'_>) -> Stand {
+    pub(super) fn take_piece(&mut self, busy: &mut Busy, turn: &mut Turn<'_, S>) -> Stand {
         let errand = busy.pending.job.as_mut().map(|job| std::mem::take(&mut job.errand));
         let Some(Errand::Pulled(piece, source)) = errand else { return Stand::Broken };
         if let (Some(source), Some(job)) = (source, &mut busy.pending.job) {
@@ -118,19 +118,19 @@ impl<S: Stream> Client<S> {
 
     /// What was announced is the answer, and the client has it. To ask the source for its end too would cost
     /// a worker's time, and an answer that is whole could still be overdue.
-    pub(super) fn end_if_whole(&mut self, busy: &mut Busy, turn: &mut Turn<'_>) {
+    pub(super) fn end_if_whole(&mut self, busy: &mut Busy, turn: &mut Turn<'_, S>) {
         if busy.pending.announced == Some(busy.pending.sent) {
             self.end(busy, turn);
         }
     }
 
-    fn end(&mut self, busy: &mut Busy, turn: &mut Turn<'_>) {
+    fn end(&mut self, busy: &mut Busy, turn: &mut Turn<'_, S>) {
         busy.machine.finish(&mut busy.output);
         self.conclude(busy, turn);
     }
 
     /// The answer broke off. The client sees by the framing that it is not whole.
-    pub(super) fn break_off(&mut self, busy: &mut Busy, turn: &mut Turn<'_>) {
+    pub(super) fn break_off(&mut self, busy: &mut Busy, turn: &mut Turn<'_, S>) {
         busy.pending.abandon(turn);
         self.stream.reset_on_close();
         self.life = Life::Ending(CloseReason::Truncated);

@@ -31,7 +31,7 @@ impl<S: Stream> Client<S> {
     pub(super) fn fill(
         &mut self,
         busy: &mut Busy,
-        turn: &Turn<'_>,
+        turn: &Turn<'_, S>,
         share: &mut Share,
     ) -> Result<Filled, CloseReason> {
         if !self.readiness.is_readable() {
@@ -74,7 +74,7 @@ impl<S: Stream> Client<S> {
     pub(super) fn flush(
         &mut self,
         busy: &mut Busy,
-        turn: &Turn<'_>,
+        turn: &Turn<'_, S>,
         share: &mut Share,
     ) -> Result<Flushed, CloseReason> {
         let is_ending = self.life != Life::Open;
@@ -113,7 +113,7 @@ impl<S: Stream> Client<S> {
     pub(super) fn part_or_rest(
         &mut self,
         busy: &mut Busy,
-        turn: &mut Turn<'_>,
+        turn: &mut Turn<'_, S>,
         share: &mut Share,
     ) -> Result<Rest, CloseReason> {
         let Life::Ending(reason) = self.life else {
@@ -148,7 +148,7 @@ impl<S: Stream> Client<S> {
         &mut self,
         reason: CloseReason,
         busy: &mut Busy,
-        turn: &Turn<'_>,
+        turn: &Turn<'_, S>,
         share: &mut Share,
     ) -> Result<Rest, CloseReason> {
         while share.bytes > 0 {

@@ -26,6 +26,7 @@ impl<S: Stream> Floor<S> {
         self.pool.has_surplus()
             || self.clients.has_surplus()
             || self.dispatch.has_surplus()
+            || self.lines.has_surplus()
             || self.owes_memory
     }
 
@@ -33,6 +34,7 @@ impl<S: Stream> Floor<S> {
     fn trim(&mut self) {
         self.trim_at = None;
         let trimmed = self.pool.trim() + self.clients.trim(self.discard) + self.dispatch.trim();
+        let trimmed = trimmed + self.lines.trim();
         if trimmed > 0 {
             self.owes_memory = true;
         } else if std::mem::take(&mut self.owes_memory) {

@@ -13,6 +13,7 @@ use crate::config::Limits;
 use crate::gateway::Gateway;
 use crate::gateway::handler::Plaintext;
 use crate::reactor::floor::{Floor, Means};
+use crate::reactor::lines::NoDialer;
 use crate::reactor::sim::dice::Dice;
 use crate::reactor::sim::hands::Shop;
 use crate::reactor::sim::wire::{Poll, Socket, Wire};
@@ -32,7 +33,8 @@ struct Stage {
 impl Stage {
     fn new(limits: Limits, buffers_max: u32) -> Stage {
         let gateway = Gateway::new().with("/", Plaintext).with("/big", Big);
-        let floor = Floor::new(means(gateway, limits, 64, buffers_max, 1024), Clock::scripted());
+        let floor =
+            Floor::new(means(gateway, limits, 64, buffers_max, 1024), Clock::scripted(), Box::new(NoDialer));
         Stage { floor, wires: Vec::new(), poll: Poll { has_no_memory: false }, shop: None }
     }
 
@@ -41,14 +43,14 @@ impl Stage {
         let shop = Shop::new(dispatching.out_max);
         let means = means(gateway, limits, 64, 8, 1024);
         let dispatching = Dispatching { hatch: Some(shop.hatch.clone()), ..dispatching };
-        let floor = Floor::new(Means { dispatching, ..means }, Clock::scripted());
+        let floor = Floor::new(Means { dispatching, ..means }, Clock::scripted(), Box::new(NoDialer));
         Stage { floor, wires: Vec::new(), poll: Poll { has_no_memory: false }, shop: Some(shop) }
     }
 
     /// A connection, with these bytes arrived.
     fn connect(&mut self, bytes: &[u8]) -> Rc<RefCell<Wire>> {
         let wire = Rc::new(RefCell::new(Wire::calm()));
-        self.floor.admit(Socket(Rc::clone(&wire)), SITE_MAIN);
+        self.floor.admit(Socket(Rc::clone(&wire)), SITE_MAIN, None);
         self.wires.push(Rc::clone(&wire));
         say(&wire, bytes);
         wire

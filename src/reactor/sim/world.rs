@@ -13,6 +13,7 @@ use crate::observe::Tally;
 use crate::observe::log::Log;
 use crate::proto::Violation;
 use crate::reactor::floor::Means;
+use crate::reactor::lines::UpstreamMeans;
 use crate::reactor::sim::dice::Dice;
 use crate::reactor::sim::script::BIG;
 use crate::reactor::{CloseReason, Dispatching, Refusal};
@@ -280,6 +281,7 @@ pub(super) fn means(
     buffer_bytes: u32,
 ) -> Means {
     Means {
+        upstream: UpstreamMeans::NONE,
         gateways: Arc::new([gateway, Gateway::new()]),
         tally: Arc::new(Tally::new(
             &CloseReason::LABELS,

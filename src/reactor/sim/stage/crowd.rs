@@ -58,7 +58,7 @@ fn a_crowd_that_has_left_leaves_no_memory_behind() {
         ..means(Gateway::new().with("/", Plaintext), calm_limits(), CROWD as u32, 8, 1024)
     };
     let mut stage = Stage::new(calm_limits(), 8);
-    stage.floor = Floor::new(means, Clock::scripted());
+    stage.floor = Floor::new(means, Clock::scripted(), Box::new(NoDialer));
     let crowd: Vec<_> = (0..CROWD).map(|_| stage.connect(GET)).collect();
     stage.turn(0);
     assert!(is_settled_in_a_second(&mut stage));

@@ -1,0 +1,90 @@
+//! From the command line, the environment and the file to a [`Config`], or to every mistake in them.
+//!
+//! A start and a reload come this way alike, with the same command line: what a flag says, it goes on saying.
+//! Nothing is kept between two loads.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use super::file::{self, Source};
+use super::raw::{Raw, Written};
+use super::{Config, ConfigError};
+
+/// Files of a thousand routes have a tenth of a mebibyte.
+const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// What was meant, and what there is to tell of it.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What was meant.
+    pub config: Config,
+    /// What may not be meant so.
+    pub warnings: Vec<ConfigError>,
+    /// Every setting with its place, the file's among them.
+    pub raw: Raw,
+    /// What the file is called, if there is one.
+    pub file: Option<String>,
+    /// The line of each key of the file, by its whole name.
+    pub lines: BTreeMap<String, u32>,
+}
+
+/// Reads the file that the command line names, if it does, and puts everything together.
+///
+/// # Errors
+/// Every mistake, those of the command line first, then those of the file in the order of their places.
+pub fn load(written: &Raw) -> Result<Loaded, Vec<ConfigError>> {
+    let mut raw = written.clone();
+    let (source, folder) = match &written.config {
+        None => (Source::default(), PathBuf::new()),
+        Some(path) => open(path).map_err(|problem| vec![named("config", path, problem)])?,
+    };
+    let mut file = file::read(&source, &folder);
+    raw.fill_from(std::mem::take(&mut file.raw));
+    let mut mistakes = file.mistakes;
+    match raw.clone().resolve_with(&source) {
+        Ok(mut config) if mistakes.is_empty() => {
+            config.site = file.site;
+            let file_name = written.config.as_ref().map(|_| String::from(source.name()));
+            Ok(Loaded { config, warnings: file.warnings, raw, file: file_name, lines: file.lines })
+        }
+        Ok(_) => Err(mistakes),
+        Err(more) => {
+            mistakes.extend(more);
+            mistakes.sort_by_key(|mistake| {
+                mistake.excerpt.as_ref().map(|excerpt| (excerpt.spot.line, excerpt.spot.column))
+            });
+            Err(mistakes)
+        }
+    }
+}
+
+fn named(name: &str, written: &Written, problem: String) -> ConfigError {
+    ConfigError { written: written.shown(name), problem, excerpt: None }
+}
+
+/// A file's text, and what its relative paths begin at.
+fn open(written: &Written) -> Result<(Source, PathBuf), String> {
+    let path = Path::new(&written.text);
+    let failed = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => String::from("no such file; name one that exists"),
+        io::ErrorKind::IsADirectory => String::from("is a folder; name the file in it"),
+        io::ErrorKind::PermissionDenied => String::from("may not be read by this user"),
+        _ => format!("cannot be read: {error}"),
+    };
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(failed)?;
+    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(String::from("has more than 16 MiB, which is no configuration"));
+    }
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        format!("not UTF-8 in line {line}; save it as UTF-8")
+    })?;
+    let whole = std::path::absolute(path).map_err(failed)?;
+    let folder = whole.parent().map(Path::to_owned).unwrap_or_default();
+    Ok((Source::new(path.to_string_lossy(), text), folder))
+}

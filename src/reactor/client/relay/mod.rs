@@ -1,0 +1,202 @@
+//! Requests that are passed on to a server, and its answers on their way back.
+//!
+//! One step at a time, driven as everything else is: [`open`](Client::pass_on) writes the request anew,
+//! [`choose`](Client) finds it a line, `upload` and `answer` move what either side says, [`retry`](Client)
+//! decides what becomes of a try that failed. A tunnel moves bytes of another protocol.
+//!
+//! Promises: the client gets one answer, whatever the servers do; what is read of one side and not taken by
+//! the other is bounded, so a slow reader slows its writer down; a line goes back to the others only after a
+//! whole exchange with nothing behind it.
+//! Not here: the state (`reactor::relay`), lines (`reactor::lines`), decisions (`gateway::upstream`).
+
+mod answer;
+mod choose;
+mod expire;
+mod open;
+mod retry;
+mod tunnel;
+
+use super::Client;
+use super::busy::{Busy, Share};
+use super::deferred::Stand;
+use crate::gateway::site::Site;
+use crate::gateway::upstream::Outcome;
+use crate::http::{Response, Status};
+use crate::observe::log::Level;
+use crate::reactor::relay::{Relay, Stage};
+use crate::reactor::stream::Stream;
+use crate::reactor::turn::Turn;
+
+/// Steps that one of a relay counts as: it may read and pass on a whole buffer.
+const STEP_COST: u32 = 8;
+/// How long a client that has said that it will send no more is taken for one that listens.
+const LISTENS_MS_MAX: u32 = 4_000;
+
+impl<S: Stream> Client<S> {
+    /// Does what can be done for it now.
+    pub(super) fn relay(&mut self, busy: &mut Busy, turn: &mut Turn<'_, S>, share: &mut Share) -> Stand {
+        let Some(mut relay) = busy.pending.relay.take() else { return Stand::Broken };
+        // Out of it for as long as the step lasts, so that both can be had at once.
+        let Some(epoch) = relay.epoch.take() else { return Stand::Broken };
+        share.steps = share.steps.saturating_sub(STEP_COST);
+        let stand = match epoch.gateway(self.site).site() {
+            Some(site) => self.step(&mut relay, site, busy, turn, share),
+            None => Stand::Broken,
+        };
+        if relay.stage == Stage::Over {
+            let_go(relay, turn);
+            return stand;
+        }
+        relay.epoch = Some(epoch);
+        relay.waits = stand != Stand::Moved;
+        relay.reads = stand == Stand::Reads;
+        if relay.waits {
+            self.rest_relay(&mut relay, busy, turn);
+        }
+        busy.pending.relay = Some(relay);
+        stand
+    }
+
+    /// A piece of the request's body has come.
+    pub(super) fn relay_body(&mut self, count: usize, busy: &mut Busy, turn: &mut Turn<'_, S>) {
+        let Some(relay) = &mut busy.pending.relay else { return busy.input.consume(count) };
+        if let Some(room) = relay.room.checked_sub(count as u64) {
+            relay.room = room;
+            relay.upload.body(&busy.input.unread()[..count]);
+            return busy.input.consume(count);
+        }
+        busy.input.consume(count);
+        let is_answering = relay.is_answering();
+        busy.pending.relay.take().into_iter().for_each(|relay| let_go(relay, turn));
+        if is_answering {
+            self.break_off(busy, turn);
+        } else {
+            self.answer_deferred(Response::plain(Status::CONTENT_TOO_LARGE), busy, turn);
+        }
+    }
+
+    fn step(
+        &mut self,
+        relay: &mut Relay,
+        site: &Site,
+        busy: &mut Busy,
+        turn: &mut Turn<'_, S>,
+        share: &mut Share,
+    ) -> Stand {
+        match relay.stage {
+            Stage::Choosing => self.choose(relay, site, busy, turn),
+            Stage::Resting(until) if turn.clock.now().has_reached(until) => {
+                relay.stage = Stage::Choosing;
+                Stand::Moved
+            }
+            Stage::Resting(_) | Stage::Queued => Stand::Waits,
+            Stage::Connecting => self.see_connection(relay, site, busy, turn),
+            Stage::Asking | Stage::Answering => self.converse(relay, site, busy, turn),
+            Stage::Tunnel => self.tunnel(relay, site, busy, turn, share),
+            Stage::Over => Stand::Broken,
+        }
+    }
+
+    /// Moves what can be moved in both directions.
+    fn converse(&mut self, relay: &mut Relay, site: &Site, busy: &mut Busy, turn: &mut Turn<'_, S>) -> Stand {
+        let has_sent = self.send_upload(relay, site, turn);
+        match self.hear(relay, site, busy, turn) {
+            Ok(true) => Stand::Moved,
+            Ok(false) if has_sent => Stand::Moved,
+            Ok(false) if !busy.machine.has_whole_request() && relay.upload.has_room() => Stand::Reads,
+            Ok(false) => Stand::Waits,
+            Err(trouble) => self.stumble(trouble, relay, site, busy, turn),
+        }
+    }
+
+    /// Sends what there is room for. Tells whether anything went out.
+    fn send_upload(&mut self, relay: &mut Relay, site: &Site, turn: &mut Turn<'_, S>) -> bool {
+        if relay.upload.unsent().is_empty() {
+            return false;
+        }
+        let Some(line) = relay.line.and_then(|name| turn.lines.line(name)) else { return false };
+        match line.write(relay.upload.unsent()) {
+            Ok(0) => false,
+            Ok(count) => {
+                relay.upload.sent(count);
+                self.renew_step_due(relay, site, turn);
+                true
+            }
+            // What it had said before it broke may still be read, a refusal of the body for example; the
+            // reading tells.
+            Err(_) => {
+                relay.upload.break_off();
+                false
+            }
+        }
+    }
+
+    /// Something moved, or was asked for: what is waited for next has a span of its own.
+    fn renew_step_due(&self, relay: &mut Relay, site: &Site, turn: &Turn<'_, S>) {
+        let timeouts = &site.clusters()[relay.cluster].spec.timeouts;
+        let ms = match relay.stage {
+            Stage::Tunnel if self.readiness.is_ending() => LISTENS_MS_MAX.min(timeouts.tunnel_ms_max),
+            Stage::Tunnel => timeouts.tunnel_ms_max,
+            Stage::Asking if relay.upload.is_out() => {
+                relay.phases.sent_ns = turn.clock.now_ns();
+                timeouts.first_byte_ms_max
+            }
+            _ => timeouts.idle_ms_max,
+        };
+        relay.dues.step = Some(turn.clock.after_ms(ms));
+    }
+
+    /// It waits: what it does not need meanwhile goes back, and a client that goes is noticed.
+    fn rest_relay(&mut self, relay: &mut Relay, busy: &mut Busy, turn: &mut Turn<'_, S>) {
+        if let Some(input) = relay.input.take_if(|input| input.is_empty()) {
+            turn.lines.take_back_buffer(input);
+        }
+        let is_leaving = self.readiness.is_ending() && busy.machine.has_whole_request();
+        if is_leaving && !relay.is_answering() && relay.dues.gone.is_none() {
+            relay.dues.gone = Some(turn.clock.after_ms(LISTENS_MS_MAX));
+        }
+    }
+}
+
+/// Whatever it was at, it is over: what was lent to it goes back.
+pub(in crate::reactor) fn let_go<S: Stream>(mut relay: Box<Relay>, turn: &mut Turn<'_, S>) {
+    if let Some(epoch) = relay.epoch.take()
+        && let Some(site) = epoch.gateway(relay.site).site()
+    {
+        end_try(&mut relay, site, Outcome::Abandoned, turn);
+    }
+    debug_assert!(!relay.is_counted && relay.line.is_none(), "who ends it says how it went");
+    if let Some(input) = relay.input.take() {
+        turn.lines.take_back_buffer(input);
+    }
+    relay.stage = Stage::Over;
+    turn.lines.take_back_relay(relay);
+}
+
+/// The server is not asked any more, with that outcome; its line is not used again.
+fn end_try<S: Stream>(relay: &mut Relay, site: &Site, outcome: Outcome, turn: &mut Turn<'_, S>) {
+    if let Some(line) = relay.line.take() {
+        turn.lines.hang_up(line);
+    }
+    count_out(relay, site, outcome, turn);
+}
+
+/// Tells the chooser how it went, once.
+fn count_out<S: Stream>(relay: &mut Relay, site: &Site, outcome: Outcome, turn: &mut Turn<'_, S>) {
+    if !std::mem::take(&mut relay.is_counted) {
+        return;
+    }
+    let cluster = &site.clusters()[relay.cluster];
+    let change = turn.lines.chooser.ended(cluster, relay.member, outcome, now_ms(turn));
+    if let Some(change) = change {
+        let server = &cluster.members[relay.member].endpoint.label;
+        let name = &cluster.spec.name;
+        turn.log.event(Level::Warn, "upstream", format_args!("{name} {server}: {}", change.label()));
+    }
+    turn.lines.wake_waiting(&cluster.spec.name);
+}
+
+/// Milliseconds that only ever go up.
+fn now_ms<S: Stream>(turn: &Turn<'_, S>) -> u64 {
+    turn.clock.now_ns() / 1_000_000
+}

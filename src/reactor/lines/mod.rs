@@ -1,0 +1,335 @@
+//! Connections to upstreams: dialled, lent to one exchange at a time, kept while nobody uses them.
+//!
+//! ```text
+//!  dial -> under way -> lent to a client <-> idle -> closed: too old, too many, or the server said something
+//! ```
+//! Promises: a line has one user or none; what comes on an idle line closes it, so no answer is ever taken
+//! for another's (RFC 9112 section 9.3); an idle line is closed when its time is up.
+//! Not here: what is said on a line (`proto::h1`), who talks to whom (`client::relay`), which server
+//! (`gateway::upstream`).
+
+mod dial;
+mod line;
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::net::IpAddr;
+
+pub(super) use dial::KernelDialer;
+pub(super) use line::Line;
+
+use crate::base::buffer::ReadBuffer;
+use crate::base::clock::Tick;
+use crate::base::pool::Pool;
+use crate::base::slots::{Key, Slots};
+use crate::gateway::upstream::{Chooser, Endpoint, Place};
+use crate::proto::h1::answer::AnswerIndex;
+use crate::reactor::floor::Edge;
+use crate::reactor::relay::Relay;
+use crate::reactor::stream::Stream;
+
+/// Begins connections: the kernel's, or the simulator's.
+pub trait Dialer<S> {
+    /// Begins to connect, and has both directions watched under that slot and generation.
+    ///
+    /// # Errors
+    /// What the kernel says; the connection may also fail later.
+    fn dial(&mut self, place: &Place, slot: u32, generation: u32) -> io::Result<S>;
+}
+
+/// See the module.
+///
+/// Invariant: a key in `idle` names a line without a user, or nobody any more.
+pub(super) struct Lines<S: Stream> {
+    slots: Slots<Line<S>>,
+    /// Those without a user, by their server's number, the longest idle first.
+    idle: Vec<Vec<Key<Line<S>>>>,
+    dialer: Box<dyn Dialer<S>>,
+    buffers: Pool<ReadBuffer>,
+    buffer_bytes: u32,
+    relays: Pool<Relay>,
+    sweep_at: Option<Tick>,
+    pub chooser: Chooser,
+    pub index: Box<AnswerIndex>,
+    /// Clients that wait for a line, by the name of their upstream.
+    waiting: HashMap<Box<str>, VecDeque<(u32, u32)>>,
+    /// Clients that need not wait any more.
+    woken: Vec<((u32, u32), Box<str>)>,
+    /// Who the peers are, by the slot of their connection, where the gateway wants to know.
+    peers: Option<Vec<Option<IpAddr>>>,
+}
+
+/// What connections to upstreams are made with.
+#[derive(Clone, Copy, Debug)]
+pub struct UpstreamMeans {
+    /// Connections at once.
+    pub lines_max: u32,
+    /// What makes choices differ from those of other reactors.
+    pub seed: u64,
+    /// Reactors there are.
+    pub reactors: u32,
+}
+
+/// Clients that may wait for a line of one upstream, on each reactor. Over it: 503.
+const WAITING_MAX: usize = 1024;
+
+/// Which line, as whoever uses it remembers.
+pub(super) type LineName = (u32, u32);
+
+impl<S: Stream> Lines<S> {
+    pub(super) fn new(dialer: Box<dyn Dialer<S>>, means: &UpstreamMeans, buffer_bytes: u32) -> Lines<S> {
+        Lines {
+            slots: Slots::with_limit(means.lines_max),
+            idle: Vec::new(),
+            dialer,
+            buffers: Pool::with_limit(u32::MAX),
+            buffer_bytes,
+            relays: Pool::with_limit(u32::MAX),
+            sweep_at: None,
+            chooser: Chooser::new(means.seed, means.reactors),
+            index: Box::default(),
+            waiting: HashMap::new(),
+            woken: Vec::new(),
+            peers: None,
+        }
+    }
+
+    /// The line of that name, if it still is that line.
+    pub(super) fn line(&mut self, name: LineName) -> Option<&mut Line<S>> {
+        self.slots.get_mut(Key::from_parts(name.0, name.1))
+    }
+
+    /// A line that is open already and that nobody uses: the one used last, since the server is least likely
+    /// to be about to close it.
+    pub(super) fn pick_idle(&mut self, endpoint: &Endpoint, user: (u32, u32)) -> Option<LineName> {
+        let shelf = self.idle.get_mut(endpoint.id as usize)?;
+        while let Some(key) = shelf.pop() {
+            if let Some(line) = self.slots.get_mut(key) {
+                line.lend_to(user);
+                return Some((key.index(), key.generation()));
+            }
+        }
+        None
+    }
+
+    /// A new line.
+    ///
+    /// # Errors
+    /// What the kernel says, or that there are as many as may be.
+    pub(super) fn dial(&mut self, endpoint: &Endpoint, user: (u32, u32)) -> io::Result<LineName> {
+        if self.slots.is_full() && !self.close_longest_idle() {
+            return Err(io::Error::from_raw_os_error(libc::EMFILE));
+        }
+        let key = match self.slots.insert(Line::vacant(endpoint.id, user)) {
+            Ok(key) => key,
+            Err(_) => return Err(io::Error::from_raw_os_error(libc::EMFILE)),
+        };
+        let mut dialled = self.dialer.dial(&endpoint.place, key.index(), key.generation());
+        if dialled.as_ref().is_err_and(is_out_of_descriptors) && self.close_longest_idle() {
+            dialled = self.dialer.dial(&endpoint.place, key.index(), key.generation());
+        }
+        match dialled {
+            Ok(stream) => {
+                if let Some(line) = self.slots.get_mut(key) {
+                    line.connect(stream);
+                }
+                Ok((key.index(), key.generation()))
+            }
+            Err(error) => {
+                self.slots.remove(key);
+                Err(error)
+            }
+        }
+    }
+
+    /// Nobody uses it any more, and it can be used again.
+    pub(super) fn rest(&mut self, name: LineName, idle_max: u32, expires: Tick) {
+        let key = Key::from_parts(name.0, name.1);
+        let Some(line) = self.slots.get_mut(key) else { return };
+        let endpoint = line.endpoint as usize;
+        line.rest(expires);
+        if self.idle.len() <= endpoint {
+            self.idle.resize_with(endpoint + 1, Vec::new);
+        }
+        let shelf = &mut self.idle[endpoint];
+        shelf.push(key);
+        if shelf.len() > idle_max as usize {
+            let slots = &mut self.slots;
+            shelf.retain(|key| slots.get_mut(*key).is_some());
+        }
+        if self.idle[endpoint].len() > idle_max as usize {
+            let oldest = self.idle[endpoint].remove(0);
+            self.slots.remove(oldest);
+        }
+        if self.sweep_at.is_none() {
+            self.sweep_at = Some(expires);
+        }
+    }
+
+    /// It is not to be used again.
+    pub(super) fn hang_up(&mut self, name: LineName) {
+        self.slots.remove(Key::from_parts(name.0, name.1));
+    }
+
+    /// An edge was told. Whose client it concerns, if anybody uses the line.
+    pub(super) fn note(&mut self, name: LineName, edge: Edge) -> Option<(u32, u32)> {
+        let key = Key::from_parts(name.0, name.1);
+        let line = self.slots.get_mut(key)?;
+        line.note(edge);
+        let user = line.user();
+        if user.is_none() && (edge.readable || edge.ending || edge.broken) {
+            // The end, or bytes that nobody asked for: either way not to be used again.
+            self.slots.remove(key);
+        }
+        user
+    }
+
+    /// When idle lines are to be looked at.
+    pub(super) fn next_moment(&self) -> Option<Tick> {
+        self.sweep_at
+    }
+
+    /// Closes the idle lines whose time is up.
+    pub(super) fn sweep(&mut self, now: Tick) {
+        if !self.sweep_at.is_some_and(|at| now.has_reached(at)) {
+            return;
+        }
+        let slots = &mut self.slots;
+        let mut next: Option<Tick> = None;
+        for shelf in &mut self.idle {
+            shelf.retain(|key| {
+                let Some(line) = slots.get_mut(*key) else { return false };
+                if now.has_reached(line.expires) {
+                    slots.remove(*key);
+                    return false;
+                }
+                let expires = line.expires;
+                if next.is_none_or(|soonest| soonest.since(now) > expires.since(now)) {
+                    next = Some(expires);
+                }
+                true
+            });
+        }
+        self.sweep_at = next;
+    }
+
+    /// Makes room for another.
+    fn close_longest_idle(&mut self) -> bool {
+        for shelf in &mut self.idle {
+            while !shelf.is_empty() {
+                if self.slots.remove(shelf.remove(0)).is_some() {
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    /// Lines there are.
+    pub(super) fn open(&self) -> u32 {
+        self.slots.len()
+    }
+
+    /// Lines without a user, to that server; some may have gone meanwhile.
+    pub(super) fn idle_at(&self, endpoint: u32) -> usize {
+        self.idle.get(endpoint as usize).map_or(0, Vec::len)
+    }
+
+    /// A buffer for what a server says.
+    pub(super) fn lend_buffer(&mut self) -> Box<ReadBuffer> {
+        let size = self.buffer_bytes;
+        self.buffers
+            .lend(|| ReadBuffer::with_size(size))
+            .unwrap_or_else(|| Box::new(ReadBuffer::with_size(size)))
+    }
+
+    pub(super) fn take_back_buffer(&mut self, mut buffer: Box<ReadBuffer>) {
+        buffer.clear();
+        self.buffers.give_back(buffer);
+    }
+
+    pub(super) fn lend_relay(&mut self) -> Box<Relay> {
+        self.relays.lend(Relay::default).unwrap_or_default()
+    }
+
+    pub(super) fn take_back_relay(&mut self, relay: Box<Relay>) {
+        self.relays.give_back(relay);
+    }
+
+    pub(super) fn has_surplus(&self) -> bool {
+        self.buffers.has_surplus() || self.relays.has_surplus()
+    }
+
+    pub(super) fn trim(&mut self) -> usize {
+        self.buffers.trim() + self.relays.trim()
+    }
+
+    /// Lets a client wait until somebody is done with that upstream. `false`: too many do.
+    pub(super) fn wait_at(&mut self, upstream: &str, user: (u32, u32)) -> bool {
+        let queue = self.waiting.entry(upstream.into()).or_default();
+        if queue.len() >= WAITING_MAX {
+            return false;
+        }
+        queue.push_back(user);
+        true
+    }
+
+    /// Somebody is done there, so the first who waits may look again.
+    pub(super) fn wake_waiting(&mut self, upstream: &str) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        let Some(queue) = self.waiting.get_mut(upstream) else { return };
+        self.woken.extend(queue.pop_front().map(|user| (user, upstream.into())));
+        if queue.is_empty() {
+            self.waiting.remove(upstream);
+        }
+    }
+
+    /// A client that need not wait any more, and for what it has waited; it may be gone.
+    pub(super) fn next_woken(&mut self) -> Option<((u32, u32), Box<str>)> {
+        self.woken.pop()
+    }
+
+    /// From here on it is remembered who the peers are.
+    pub(super) fn remember_peers(&mut self) {
+        self.peers.get_or_insert_default();
+    }
+
+    pub(super) fn remembers_peers(&self) -> bool {
+        self.peers.is_some()
+    }
+
+    pub(super) fn set_peer(&mut self, slot: u32, peer: Option<IpAddr>) {
+        if let Some(peers) = &mut self.peers {
+            if peers.len() <= slot as usize {
+                peers.resize(slot as usize + 1, None);
+            }
+            peers[slot as usize] = peer;
+        }
+    }
+
+    pub(super) fn peer(&self, slot: u32) -> Option<IpAddr> {
+        self.peers.as_ref()?.get(slot as usize).copied().flatten()
+    }
+}
+
+/// For tests in which nobody is dialled.
+#[cfg(test)]
+pub(super) struct NoDialer;
+
+#[cfg(test)]
+impl<S> Dialer<S> for NoDialer {
+    fn dial(&mut self, _: &Place, _: u32, _: u32) -> io::Result<S> {
+        Err(io::ErrorKind::ConnectionRefused.into())
+    }
+}
+
+#[cfg(test)]
+impl UpstreamMeans {
+    pub(super) const NONE: UpstreamMeans = UpstreamMeans { lines_max: 0, seed: 0, reactors: 1 };
+}
+
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+}
