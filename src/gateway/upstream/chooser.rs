@@ -201,7 +201,7 @@ impl Chooser {
         let by_breaker = self.tell_breaker(cluster, endpoint, outcome, now_ms);
         let by_ejection = self.tell_ejection(cluster, member, outcome, now_ms);
         if by_breaker.is_some() {
-            self.news.extend(by_ejection.map(|change| (Arc::clone(endpoint), change)));
+            self.note(endpoint, by_ejection);
         }
         by_breaker.or(by_ejection)
     }
@@ -226,6 +226,16 @@ impl Chooser {
     #[must_use]
     pub fn under_way(&self, endpoint: u32) -> u32 {
         self.slots.get(endpoint as usize).map_or(0, |slot| slot.under_way)
+    }
+
+    fn note(&mut self, endpoint: &Arc<Endpoint>, change: Option<Change>) {
+        // Nobody need listen: what is not asked for is lost beyond this.
+        const NEWS_MAX: usize = 64;
+        if let Some(change) = change
+            && self.news.len() < NEWS_MAX
+        {
+            self.news.push((Arc::clone(endpoint), change));
+        }
     }
 
     /// Finds out who may be chosen: the best that there are.
@@ -281,7 +291,7 @@ impl Chooser {
     fn standing_of_suspect(&mut self, cluster: &Cluster, endpoint: &Arc<Endpoint>, now_ms: u64) -> Standing {
         if endpoint.vitals.has_ejection() {
             let change = ejection::bring_back(endpoint, now_ms);
-            self.news.extend(change.map(|change| (Arc::clone(endpoint), change)));
+            self.note(endpoint, change);
         }
         let word = endpoint.vitals.word();
         if plan(cluster).is_some_and(|plan| !plan.lets_in(word, now_ms)) {
@@ -307,14 +317,14 @@ impl Chooser {
         }
         let Some(plan) = plan(cluster) else {
             let change = vitals.abolish_breaker(now_ms);
-            self.news.extend(change.map(|change| (Arc::clone(endpoint), change)));
+            self.note(endpoint, change);
             return true;
         };
         let Some((round, change)) = vitals.take_permit(&plan, now_ms) else {
             // It may have been closed meanwhile.
             return vitals.word().state == BreakerState::Closed;
         };
-        self.news.extend(change.map(|change| (Arc::clone(endpoint), change)));
+        self.note(endpoint, change);
         let slot = &mut self.slots[endpoint.id as usize];
         slot.forget_what_is_over(endpoint);
         slot.trials = if slot.round == round { slot.trials + 1 } else { 1 };
