@@ -18,8 +18,14 @@
 mod chance;
 mod lookup;
 mod names;
+mod probe;
+mod prober;
 mod round;
+mod schedule;
 mod sights;
+mod target;
+#[cfg(test)]
+mod testing;
 mod waker;
 mod watch;
 
@@ -31,8 +37,10 @@ use std::time::Duration;
 pub use lookup::{NotFound, Resolver, of_machine, resolve_all};
 pub use names::Name;
 pub use sights::Sights;
+pub use target::{OUTCOMES, ProbeFailure, Target};
 
-use crate::config::site::{Address, NameBook, Site};
+use crate::config::site::{Address, NameBook, Upstream};
+use crate::gateway::upstream::{Change, Cluster};
 use crate::observe::KeeperTally;
 use crate::observe::log::Log;
 use crate::server::keeper::names::Found;
@@ -46,15 +54,22 @@ pub struct Duties {
     pub names: Vec<Name>,
     /// What is known of them: the site at work was made with it.
     pub book: NameBook,
+    /// Servers to be probed.
+    pub targets: Vec<Target>,
     /// Files to be watched, as they looked before they were read; none: none.
     pub files: Sights,
 }
 
 impl Duties {
-    /// Those that a site brings.
+    /// Those that these upstreams bring, which were made with what `book` knows.
     #[must_use]
-    pub fn of(site: &Site, book: &NameBook) -> Duties {
-        Duties { names: names_of(site), book: book.clone(), files: Sights::default() }
+    pub fn of<'a>(clusters: impl IntoIterator<Item = &'a Cluster>, book: NameBook, files: Sights) -> Duties {
+        let mut duties = Duties { book, files, ..Duties::default() };
+        for cluster in clusters {
+            duties.names.extend(names_of(&cluster.spec));
+            duties.targets.extend(Target::of(cluster));
+        }
+        duties
     }
 }
 
@@ -65,6 +80,15 @@ pub enum News<'a> {
     Addresses(&'a NameBook),
     /// A file that is watched looks other than it did.
     Files,
+    /// A server was probed. Its vitals know by now.
+    Probe {
+        /// Which one.
+        target: &'a Target,
+        /// Whether it is well, and if not why.
+        outcome: Result<(), ProbeFailure>,
+        /// What that makes of it, if anything.
+        change: Option<Change>,
+    },
 }
 
 /// See the module. Dropping it ends it.
@@ -164,17 +188,12 @@ enum Letter {
     Stop,
 }
 
-/// Every name of a site's servers, and how often it is looked up.
-#[must_use]
-pub fn names_of(site: &Site) -> Vec<Name> {
-    let servers = site.upstreams.iter().flat_map(|upstream| {
-        upstream.servers.iter().map(move |server| (&server.address, upstream.resolve_ms))
-    });
-    let named = servers.filter_map(|(address, every_ms)| match address {
-        Address::Name(host, _) => Some(Name { host: host.clone(), every_ms }),
+/// Every name of an upstream's servers, and how often it is looked up.
+pub fn names_of(upstream: &Upstream) -> impl Iterator<Item = Name> {
+    upstream.servers.iter().filter_map(|server| match &server.address {
+        Address::Name(host, _) => Some(Name { host: host.clone(), every_ms: upstream.resolve_ms }),
         Address::Socket(_) | Address::Unix(_) => None,
-    });
-    named.collect()
+    })
 }
 
 #[cfg(test)]
