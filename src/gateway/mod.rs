@@ -30,7 +30,7 @@ pub use ticket::{Cancel, Ticket};
 
 use crate::base::guarded::guarded;
 use crate::config::Dispatch;
-use crate::gateway::handler::files::Files;
+use crate::gateway::handler::files::{Files, Folders};
 use crate::gateway::handler::{BodyPlan, Handler, Place};
 use crate::gateway::middleware::{Chain, Middleware};
 use crate::gateway::route::{Route, Router, Terms};
@@ -81,6 +81,13 @@ impl Gateway {
     pub fn with_files(mut self, files: Files) -> Gateway {
         self.files = Some(files);
         self
+    }
+
+    /// The directories it serves from, opened by and for the calling thread.
+    #[must_use]
+    pub fn open_folders(&self) -> Folders {
+        let of_site = self.site.iter().flat_map(Site::files);
+        Folders::of(self.files.iter().chain(of_site))
     }
 
     /// Serves a site, before anything else.
@@ -248,7 +255,9 @@ impl Gateway {
     #[inline(never)]
     fn choose_among_all<'g: 'r, 'r>(&'g self, exchange: &mut Exchange<'r>) -> Decision<'g> {
         let found = self.router.find(exchange.path_bytes());
-        if let Some(answer) = self.files.as_ref().and_then(|files| files.answer(&exchange.request())) {
+        if let Some(answer) =
+            self.files.as_ref().and_then(|files| files.answer(&exchange.request(), "", exchange.folders()))
+        {
             // A file for which there is no descriptor left need not exist: an endpoint of that name, as
             // for health, answers without one.
             if answer.status != Status::SERVICE_UNAVAILABLE || found.is_none() {

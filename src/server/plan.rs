@@ -146,7 +146,8 @@ impl<'a> Plan<'a> {
             gateway = gateway.with("/work", Work).with("/cpu", Cpu);
         }
         if let Some(root) = &fixed.root {
-            let files = Files::open(root).map_err(|error| StartError::Root { path: root.clone(), error })?;
+            let files =
+                Files::new(root, 0).map_err(|error| StartError::Root { path: root.clone(), error })?;
             gateway = gateway.with_files(files);
         }
         if !self.config.site.routes.is_empty() {

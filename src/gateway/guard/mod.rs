@@ -10,6 +10,7 @@ mod access;
 mod concurrency;
 mod connections;
 pub mod counts;
+pub mod jwt;
 pub mod key;
 pub mod rate;
 mod rate_limit;
@@ -17,6 +18,7 @@ mod rate_limit;
 pub use access::{Access, Ranges};
 pub use concurrency::Concurrency;
 pub use connections::{Admission, ConnectionCounts};
+pub use jwt::{Claims, Jwt};
 pub use key::Secret;
 pub use rate_limit::RateLimit;
 

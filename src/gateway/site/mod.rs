@@ -84,7 +84,8 @@ impl Site {
         let mut routes = Vec::new();
         for route in &spec.routes {
             let chain = Chain::of(route.steps.iter().filter_map(|step| steps[*step].clone()));
-            match Act::new(&route.action) {
+            // 0 is the directory that is served at `/` without a route.
+            match Act::new(&route.action, routes.len() + 1) {
                 Ok(act) => routes.push(Route {
                     name: route.name.as_str().into(),
                     steps: chain,
@@ -149,6 +150,14 @@ impl Site {
         &self.routes
     }
 
+    /// The directories it serves from.
+    pub(super) fn files(&self) -> impl Iterator<Item = &Files> {
+        self.routes.iter().filter_map(|route| match &route.act {
+            Act::Files { files, .. } => Some(files),
+            _ => None,
+        })
+    }
+
     /// Its upstreams, in the order written.
     #[must_use]
     pub fn clusters(&self) -> &[Cluster] {
@@ -200,7 +209,7 @@ impl Route {
         match &self.act {
             Act::Pass(_) => Decision::Relay(number),
             Act::Files { files, strip } => {
-                let answer = files.answer_below(&exchange.request(), strip);
+                let answer = files.answer(&exchange.request(), strip, exchange.folders());
                 Decision::Answer(answer.unwrap_or_else(|| Response::plain(Status::NOT_FOUND)))
             }
             Act::Redirect { status, to } => {
@@ -215,11 +224,12 @@ impl Route {
 }
 
 impl Act {
-    fn new(action: &Action) -> Result<Act, String> {
+    fn new(action: &Action, number: usize) -> Result<Act, String> {
         Ok(match action {
             Action::Proxy(proxy) => Act::Pass(proxy.clone()),
             Action::Files { root, strip } => {
-                let files = Files::open(root).map_err(|error| format!("{}: {error}", root.display()))?;
+                let files =
+                    Files::new(root, number).map_err(|error| format!("{}: {error}", root.display()))?;
                 Act::Files { files, strip: strip.clone() }
             }
             Action::Redirect { status, to } => Act::Redirect { status: *status, to: to.clone() },

@@ -107,7 +107,7 @@ impl<S: Stream> Client<S> {
                     );
                     busy.input.consume(count);
                 }
-                Ok(Progress::Trailer(count)) => busy.input.consume(count),
+                Ok(Progress::Trailer(count)) => Self::relay_trailer(count, busy),
                 Ok(Progress::Whole) => {
                     busy.reflection.whole(&mut busy.machine, &mut busy.output, turn);
                 }
@@ -144,7 +144,7 @@ impl<S: Stream> Client<S> {
         if let Some(site) = gateway.site() {
             *turn.arrival = arrival_of(&request, site, turn.lines.peer(turn.here.0), turn.clock, turn.stamp);
         }
-        let mut exchange = Exchange::new(request, turn.notes).arrived(turn.arrival);
+        let mut exchange = Exchange::new(request, turn.notes).arrived(turn.arrival).beside(turn.folders);
         let decision = gateway.decide(&mut exchange);
         let keep = !turn.draining && busy.machine.number() + 1 < turn.limits.requests_max;
         let head_len = usize::from(turn.index.head_len);

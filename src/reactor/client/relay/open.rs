@@ -52,6 +52,7 @@ impl<S: Stream> Client<S> {
         write_head(&mut relay, proxy, asks_upgrade, &exchange);
 
         turn.lines.chooser.note_request(&site.clusters()[relay.cluster], super::now_ms(turn));
+        busy.machine.tell_trailers();
         busy.input.consume(usize::from(turn.index.head_len));
         relay.epoch = Some(Arc::clone(&epoch));
         busy.pending.epoch = Some(epoch);
