@@ -35,7 +35,7 @@ impl<S: Stream> Line<S> {
         self.stream = Some(stream);
     }
 
-    pub(super) fn user(&self) -> Option<(u32, u32)> {
+    pub(in crate::reactor) fn user(&self) -> Option<(u32, u32)> {
         self.user
     }
 
@@ -145,6 +145,13 @@ impl<S: Stream> Line<S> {
     /// Whether it has something to be read, or its end.
     pub(in crate::reactor) fn has_news(&self) -> bool {
         self.readiness.is_readable()
+    }
+
+    /// Whether its connection was heard to stand, or not to.
+    #[cfg(test)]
+    pub(in crate::reactor) fn is_heard_of(&self) -> bool {
+        let readiness = self.readiness;
+        !self.is_standing && (readiness.is_writable() || readiness.is_ending() || readiness.is_broken())
     }
 
     #[cfg(test)]

@@ -10,6 +10,8 @@
 
 mod dial;
 mod line;
+#[cfg(test)]
+mod validate;
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
