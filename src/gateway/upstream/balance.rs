@@ -2,7 +2,7 @@
 //!
 //! Knows nothing of health: whoever is a candidate is as good as any other.
 
-use super::chooser::Slot;
+use super::slot::Slot;
 use super::{Cluster, Member};
 use crate::config::site::Balance;
 

@@ -17,12 +17,14 @@
 //! asking costs nobody anything. A breaker is believed: it exists to spare servers.
 //! Not here: sockets, threads and clocks, who probes (`server::keeper`), who connects (`reactor`).
 
+mod ask;
 mod balance;
 mod breaker;
 mod chooser;
 mod directory;
 mod ejection;
 mod retry;
+mod slot;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -36,7 +38,8 @@ use std::sync::Arc;
 
 use crate::config::site::Upstream;
 
-pub use chooser::{Ask, Chooser, FailureKind, Nobody, Outcome};
+pub use ask::{Ask, FailureKind, Nobody, Outcome};
+pub use chooser::Chooser;
 pub use directory::Directory;
 pub use vitals::{BreakerState, BreakerView, Change, Reason, Vitals};
 

@@ -107,7 +107,7 @@ impl<S: Stream> Client<S> {
                     );
                     busy.input.consume(count);
                 }
-                Ok(Progress::Trailer(count)) => busy.input.consume(count),
+                Ok(Progress::Trailer(count)) => Self::relay_trailer(count, busy),
                 Ok(Progress::Whole) => {
                     busy.reflection.whole(&mut busy.machine, &mut busy.output, turn);
                 }

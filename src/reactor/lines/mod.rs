@@ -50,6 +50,8 @@ pub(super) struct Lines<S: Stream> {
     dialer: Box<dyn Dialer<S>>,
     buffers: Pool<ReadBuffer>,
     buffer_bytes: u32,
+    /// Memory of clients' inputs that nobody needs for now.
+    shelf: Vec<ReadBuffer>,
     relays: Pool<Relay>,
     sweep_at: Option<Tick>,
     pub chooser: Chooser,
@@ -73,6 +75,9 @@ pub struct UpstreamMeans {
     pub reactors: u32,
 }
 
+/// Inputs whose memory is kept while their clients wait. The newest are warm, and the others go.
+const SHELF_MAX: usize = 32;
+
 /// Clients that may wait for a line of one upstream, on each reactor. Over it: 503.
 const WAITING_MAX: usize = 1024;
 
@@ -88,6 +93,7 @@ impl<S: Stream> Lines<S> {
             dialer,
             buffers: Pool::with_limit(u32::MAX),
             buffer_bytes,
+            shelf: Vec::new(),
             relays: Pool::with_limit(u32::MAX),
             sweep_at: None,
             chooser: Chooser::new(means.seed, means.reactors),
@@ -272,6 +278,18 @@ impl<S: Stream> Lines<S> {
     pub(super) fn take_back_buffer(&mut self, mut buffer: Box<ReadBuffer>) {
         buffer.clear();
         self.buffers.give_back(buffer);
+    }
+
+    /// Takes the memory of a client's input that lies empty while its answer is waited for.
+    pub(super) fn shelve(&mut self, input: ReadBuffer) {
+        if self.shelf.len() < SHELF_MAX {
+            self.shelf.push(input);
+        }
+    }
+
+    /// Memory for a client's input.
+    pub(super) fn unshelve(&mut self) -> ReadBuffer {
+        self.shelf.pop().unwrap_or_else(|| ReadBuffer::with_size(self.buffer_bytes))
     }
 
     pub(super) fn lend_relay(&mut self) -> Box<Relay> {

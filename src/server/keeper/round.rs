@@ -210,4 +210,4 @@ fn span(ms: u64) -> Timespec {
 /// So long a delay is nothing to speak of.
 const STALL_MS_MIN: u64 = 20;
 /// Look-ups at once, hence threads.
-const LOOKUPS_MAX: usize = 8;
+pub(super) const LOOKUPS_MAX: usize = 8;

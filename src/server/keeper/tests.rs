@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 use rustix::net::SocketType;
 
 use super::*;
-use crate::config::site::Health;
+use crate::config::site::{Health, Jwt, Step};
 use crate::gateway::upstream::Directory;
+use crate::http::Status;
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -106,6 +107,25 @@ fn who_is_told_may_panic_and_may_give_new_duties() {
         told.recv_timeout(SOON).expect("told again after a panic");
     }
     assert!(keeper.stop());
+}
+
+#[test]
+fn files_that_a_site_is_read_from_are_known() {
+    let jwt = Jwt {
+        keys: vec![KeySource::Jwks("/etc/keys.json".into())],
+        issuer: None,
+        audiences: Vec::new(),
+        leeway_seconds: 0,
+        cookie: None,
+        claims: Vec::new(),
+        realm: String::new(),
+        forwards_token: false,
+    };
+    let mut spec = testing::upstream("api", [], None);
+    spec.fallback = Some(Fallback::File { path: "/etc/sorry.html".into(), status: Status::BAD_GATEWAY });
+    let step = Step { name: "jwt".to_owned(), kind: StepKind::Jwt(jwt) };
+    let site = Site { upstreams: vec![spec], steps: vec![step], ..Site::default() };
+    assert_eq!(files_of(&site).collect::<Vec<_>>(), ["/etc/keys.json", "/etc/sorry.html"].map(Path::new));
 }
 
 #[test]

@@ -23,6 +23,7 @@ use crate::gateway::site::Site;
 use crate::gateway::upstream::Outcome;
 use crate::http::{Response, Status};
 use crate::observe::log::Level;
+use crate::proto::h1::encode::trailer_name;
 use crate::reactor::relay::{Relay, Stage};
 use crate::reactor::stream::Stream;
 use crate::reactor::turn::Turn;
@@ -73,6 +74,18 @@ impl<S: Stream> Client<S> {
         } else {
             self.answer_deferred(Response::plain(Status::CONTENT_TOO_LARGE), busy, turn);
         }
+    }
+
+    /// A trailer line of the request has come. What the gateway says itself, or takes out, is not to come in
+    /// by the back door.
+    pub(super) fn relay_trailer(count: usize, busy: &mut Busy) {
+        let line = &busy.input.unread()[..count];
+        if let Some(relay) = &mut busy.pending.relay
+            && !busy.pending.notes.upstream().takes(trailer_name(line))
+        {
+            relay.upload.trailer(line);
+        }
+        busy.input.consume(count);
     }
 
     fn step(
@@ -150,6 +163,10 @@ impl<S: Stream> Client<S> {
     fn rest_relay(&mut self, relay: &mut Relay, busy: &mut Busy, turn: &mut Turn<'_, S>) {
         if let Some(input) = relay.input.take_if(|input| input.is_empty()) {
             turn.lines.take_back_buffer(input);
+        }
+        // Thousands may wait for a slow server, and what they said went out long ago.
+        if busy.input.is_empty() && !busy.input.is_taken() && busy.machine.has_whole_request() {
+            turn.lines.shelve(busy.input.take());
         }
         let is_leaving = self.readiness.is_ending() && busy.machine.has_whole_request();
         if is_leaving && !relay.is_answering() && relay.dues.gone.is_none() {
