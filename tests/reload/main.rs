@@ -1,6 +1,8 @@
 //! A configuration is changed while clients are served: no connection is closed, no request fails.
 
+#[path = "../common/mod.rs"]
 mod common;
+mod load;
 
 use std::fs;
 
