@@ -9,6 +9,7 @@ pub mod banner;
 pub mod budget;
 mod builder;
 pub mod doctor;
+pub mod explain;
 pub mod holder;
 pub mod host;
 pub mod keeper;
