@@ -15,10 +15,10 @@
 //!   let keeper = Keeper::start(of_machine(), log, tell)?;       before any reactor has a table of its own
 //!   let mut sights = Sights::of([file]);                        before the file is read
 //!   let loaded = config::load(raw)?;                            reads it
-//!   let hosts = loaded.config.site.upstreams.iter().flat_map(names_of).map(|name| name.host)
+//!   let hosts = all names_of(upstream) of the site
 //!   let (book, not_found) = resolve_all(&of_machine(), hosts, patience);    at the start only
 //!   sights.add(files_of(&loaded.config.site));                  before they are read, too
-//!   let site = Site::new(..)?;                                  resolves by `book.addresses(&server.address)`
+//!   let site = Site::new(..)?;                                  by `book.addresses(&server.address)`
 //!   ... reactors run with it ...
 //!   keeper.hand().attend(Duties::of(site.clusters(), book, sights));
 //! ```
