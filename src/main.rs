@@ -13,6 +13,7 @@ use myriapod::server::explain;
 use myriapod::server::host::Host;
 use myriapod::server::spread::Spread;
 use myriapod::server::start_error::StartError;
+use myriapod::server::trial;
 use myriapod::server::{Server, refuse, run, tell};
 
 /// The operator wrote something that cannot be; the same code that a mistyped flag has.
@@ -62,6 +63,9 @@ fn explain(loaded: &Loaded, asked: &cli::Question) -> ExitCode {
 /// what it cannot hold.
 fn check(loaded: &Loaded) -> ExitCode {
     let config = &loaded.config;
+    if let Err(mistakes) = trial::site(loaded) {
+        return refuse(mistakes, MISTAKEN);
+    }
     let mut page: String = config.describe().iter().map(|setting| format!("{setting}\n")).collect();
     let planned = plan(config);
     if let Ok((budget, spread)) = &planned {

@@ -21,6 +21,7 @@ pub mod signals;
 pub mod spread;
 pub mod start_error;
 mod topology;
+pub mod trial;
 
 use std::io;
 use std::os::fd::OwnedFd;

@@ -125,6 +125,8 @@ fn routes(reader: &mut Reader<'_>, top: &mut Section<'_>, names: &mut route::Nam
     let (mut routes, mut spans) = (Vec::new(), Vec::new());
     for (at, value) in list.iter().enumerate() {
         let Some(section) = Section::of(reader, format!("route[{at}]"), value) else { continue };
+        let line = reader.line(value.span());
+        reader.lines.insert(format!("route[{at}]"), line);
         let is_named = section.is_there("name");
         spans.push((if is_named { section.value_place("name") } else { value.span() }, is_named));
         match route::read(reader, section, names) {
