@@ -41,7 +41,10 @@ pub fn make(step: &Step, kept: &mut Kept, seed: u64) -> Result<Arc<dyn Middlewar
         }
         StepKind::Access { allow, deny } => Arc::new(guard::Access::new(allow, deny)),
         StepKind::Jwt(config) => Arc::new(jwt(config)?),
-        StepKind::Basic(_) => return Err("is not there yet".to_owned()),
+        StepKind::Basic(config) => {
+            config.field.as_deref().map(edit_fields::checked).transpose()?;
+            Arc::new(guard::Basic::new(config, secret)?)
+        }
         StepKind::Fields { request, response } => {
             Arc::new(EditFields::new(secret.name(name), request, response)?)
         }

@@ -176,7 +176,7 @@ fn without(request: &Request<'_>, name: &str) -> Vec<u8> {
 }
 
 /// RFC 9110 section 5.6.4.
-pub(super) fn quoted(text: &str) -> String {
+pub(in crate::gateway::guard) fn quoted(text: &str) -> String {
     let mut quoted = String::from('"');
     for letter in text.chars().filter(|letter| !letter.is_control()) {
         if matches!(letter, '"' | '\\') {
