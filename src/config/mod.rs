@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 pub mod cidr;
 mod describe;
+mod dump;
 pub mod file;
 mod load;
 pub mod raw;

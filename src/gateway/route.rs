@@ -126,7 +126,7 @@ impl Params {
     /// Those of a path that is written out.
     pub const NONE: Params = Params(None);
 
-    fn push(&mut self, path: &str, value: &str) {
+    pub(in crate::gateway) fn push(&mut self, path: &str, value: &str) {
         let start = value.as_ptr().addr() - path.as_ptr().addr();
         let places = self.0.get_or_insert_default();
         places.places[usize::from(places.count)] = (start as u16, value.len() as u16);

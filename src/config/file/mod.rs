@@ -5,6 +5,10 @@
 //! What settings mean is [`resolve`](super::resolve)'s business; what is made of the site, `gateway::site`'s.
 
 mod address;
+mod basic;
+mod edits;
+mod jwt;
+mod middleware;
 mod order;
 mod pattern;
 mod reader;
@@ -23,10 +27,13 @@ use toml::de::{DeTable, DeValue};
 
 use super::ConfigError;
 use super::raw::Raw;
-use super::site::{Route, Site};
+use super::site::{Action, Fallback, Route, Site};
 use reader::Reader;
 use section::{Entry, Section};
 
+pub(super) use jwt::ALGORITHMS;
+pub(super) use pattern::params;
+pub(super) use route::{host_text, path_text};
 pub use source::{Excerpt, Source, Spot};
 
 /// What a file says.
@@ -73,10 +80,35 @@ fn syntax(message: &str) -> String {
 fn site(reader: &mut Reader<'_>, top: &mut Section<'_>) -> Site {
     let entries = entries(reader, top, "upstream");
     let mut upstreams = upstream::read_all(reader, &entries);
-    let steps = Vec::new();
+    let step_entries = self::entries(reader, top, "middleware");
+    let steps = middleware::read_all(reader, &step_entries);
+    let trust = top.inner(reader, "trust").map(|section| middleware::trust(reader, section));
     let mut names = route::Names { upstreams: &mut upstreams, steps: &steps };
     let routes = routes(reader, top, &mut names);
-    Site { routes, upstreams, steps, ..Site::default() }
+    let site = Site { routes, upstreams, steps, trust: trust.unwrap_or_default() };
+    unused(reader, &site, &entries, &step_entries);
+    site
+}
+
+/// What nobody uses may have been meant to be used.
+fn unused(reader: &mut Reader<'_>, site: &Site, upstreams: &[Entry<'_>], steps: &[Entry<'_>]) {
+    let is_used = |place: usize| {
+        let by_route = site.routes.iter().any(|route| match &route.action {
+            Action::Proxy(proxy) => proxy.upstream == place,
+            _ => false,
+        });
+        by_route || site.upstreams.iter().any(|other| other.fallback == Some(Fallback::Upstream(place)))
+    };
+    for (place, entry) in upstreams.iter().enumerate() {
+        if !is_used(place) {
+            reader.warn(entry.span.clone(), format!("no route goes to `{}`", entry.name));
+        }
+    }
+    for (place, entry) in steps.iter().enumerate() {
+        if !site.routes.iter().any(|route| route.steps.contains(&place)) {
+            reader.warn(entry.span.clone(), format!("no route uses `{}`", entry.name));
+        }
+    }
 }
 
 /// Tables of the same kind, under names of the operator's.

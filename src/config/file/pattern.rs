@@ -107,7 +107,7 @@ fn param(segment: &str) -> Result<Option<&str>, String> {
 }
 
 /// The names of a pattern's parameters, in their order.
-pub(super) fn params(pattern: &PathPattern) -> Vec<&str> {
+pub(in crate::config) fn params(pattern: &PathPattern) -> Vec<&str> {
     match pattern {
         PathPattern::Prefix(_) => Vec::new(),
         PathPattern::Pattern(text) => {

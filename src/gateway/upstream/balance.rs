@@ -2,7 +2,7 @@
 //!
 //! Knows nothing of health: whoever is a candidate is as good as any other.
 
-use super::chooser::Slot;
+use super::slot::Slot;
 use super::{Cluster, Member};
 use crate::config::site::Balance;
 
@@ -145,6 +145,6 @@ impl Dice {
 
     pub(super) fn below(&mut self, end: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        (u128::from(mix(self.0)) * u128::from(end) >> 64) as u64
+        ((u128::from(mix(self.0)) * u128::from(end)) >> 64) as u64
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{Edge, Floor};
 use crate::base::slots::Key;
 use crate::gateway::Gateway;
+use crate::reactor::SITE_MAIN;
 use crate::reactor::client::Client;
 use crate::reactor::epoch::Epoch;
 use crate::reactor::stream::Stream;
@@ -33,13 +34,15 @@ impl<S: Stream> Floor<S> {
 
     /// From here on requests are answered by these; those under way by what they were decided by.
     pub(in crate::reactor) fn reload(&mut self, gateways: Arc<[Gateway]>) {
+        // Opened before the old ones are closed; both by this thread, in whose table they are.
+        self.folders = gateways[usize::from(SITE_MAIN)].open_folders();
         self.epoch = Epoch::new(gateways);
         self.look_at_trust();
     }
 
     /// Whether the gateway wants to know who its clients are.
     pub(super) fn look_at_trust(&mut self) {
-        if self.epoch.gateway(super::super::SITE_MAIN).site().is_some() {
+        if self.epoch.gateway(SITE_MAIN).site().is_some() {
             self.lines.remember_peers();
         }
     }

@@ -23,6 +23,8 @@ use crate::gateway::site::Site;
 use crate::gateway::upstream::Outcome;
 use crate::http::{Response, Status};
 use crate::observe::log::Level;
+use crate::observe::site::CHANGES;
+use crate::proto::h1::encode::trailer_name;
 use crate::reactor::relay::{Relay, Stage};
 use crate::reactor::stream::Stream;
 use crate::reactor::turn::Turn;
@@ -73,6 +75,18 @@ impl<S: Stream> Client<S> {
         } else {
             self.answer_deferred(Response::plain(Status::CONTENT_TOO_LARGE), busy, turn);
         }
+    }
+
+    /// A trailer line of the request has come. What the gateway says itself, or takes out, is not to come in
+    /// by the back door.
+    pub(super) fn relay_trailer(count: usize, busy: &mut Busy) {
+        let line = &busy.input.unread()[..count];
+        if let Some(relay) = &mut busy.pending.relay
+            && !busy.pending.notes.upstream().takes(trailer_name(line))
+        {
+            relay.upload.trailer(line);
+        }
+        busy.input.consume(count);
     }
 
     fn step(
@@ -151,6 +165,10 @@ impl<S: Stream> Client<S> {
         if let Some(input) = relay.input.take_if(|input| input.is_empty()) {
             turn.lines.take_back_buffer(input);
         }
+        // Thousands may wait for a slow server, and what they said went out long ago.
+        if busy.input.is_empty() && !busy.input.is_taken() && busy.machine.has_whole_request() {
+            turn.lines.shelve(busy.input.take());
+        }
         let is_leaving = self.readiness.is_ending() && busy.machine.has_whole_request();
         if is_leaving && !relay.is_answering() && relay.dues.gone.is_none() {
             relay.dues.gone = Some(turn.clock.after_ms(LISTENS_MS_MAX));
@@ -187,8 +205,12 @@ fn count_out<S: Stream>(relay: &mut Relay, site: &Site, outcome: Outcome, turn: 
         return;
     }
     let cluster = &site.clusters()[relay.cluster];
+    let tally = cluster.members[relay.member].endpoint.tallies.of(turn.lines.reactor);
+    tally.done.add(1);
     let change = turn.lines.chooser.ended(cluster, relay.member, outcome, now_ms(turn));
     if let Some(change) = change {
+        let at = CHANGES.iter().position(|label| *label == change.label());
+        at.into_iter().for_each(|at| tally.changes[at].add(1));
         let server = &cluster.members[relay.member].endpoint.label;
         let name = &cluster.spec.name;
         turn.log.event(Level::Warn, "upstream", format_args!("{name} {server}: {}", change.label()));
