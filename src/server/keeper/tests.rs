@@ -110,6 +110,17 @@ fn who_is_told_may_panic_and_may_give_new_duties() {
 }
 
 #[test]
+fn a_bug_of_its_own_does_not_end_it() {
+    let resolver: Resolver = Arc::new(|_: &str| address("10.0.0.1:0"));
+    let (keeper, told) = keeper(resolver);
+    // An answer to a question that nobody asked does not add up.
+    keeper.hand().bring(Letter::Found("b.test".to_owned(), Err("as told".to_owned())));
+    keeper.hand().attend(name(1_000));
+    assert_eq!(told.recv_timeout(SOON).expect("it goes on"), "10.0.0.1:80");
+    assert!(keeper.stop());
+}
+
+#[test]
 fn files_that_a_site_is_read_from_are_known() {
     let jwt = Jwt {
         keys: vec![KeySource::Jwks("/etc/keys.json".into())],
