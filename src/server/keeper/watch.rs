@@ -38,8 +38,13 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Watches these files, and no others. Those that look other by now than they did have changed.
+    /// Watches these files, and no others. Those that look other by now than they did have changed; so have
+    /// those of which something came up that nobody has been told of, however they are said to have looked.
     pub(super) fn attend(&mut self, sights: Sights, now_ms: u64) {
+        self.drain(now_ms);
+        // Whoever brings them may have looked at files without reading them: told twice is better than never.
+        let has_untold = self.since_ms.is_some() || self.blind.is_some();
+        let sights = if has_untold { sights.preferring(&self.sights) } else { sights };
         *self = Watch {
             sights,
             inotify: self.inotify.take(),
@@ -330,6 +335,18 @@ mod tests {
         let mut watch = Watch::default();
         watch.attend(sights, 0);
         assert!(watch.look(0, late()));
+    }
+
+    #[test]
+    fn a_change_that_was_not_told_yet_survives_new_duties() {
+        let folder = Folder::new("untold");
+        let (file, other) = (folder.write("site.toml", "one"), folder.write("keys.json", "one"));
+        let mut watch = watch(&file);
+        folder.write("site.toml", "longer");
+        watch.attend(Sights::of([&file, &other]), 1_000);
+        assert!(watch.look(1_000, late()));
+        watch.attend(Sights::of([&file, &other]), 2_000);
+        assert!(!watch.look(2_000, late()), "that one was told");
     }
 
     #[test]
