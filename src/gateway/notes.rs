@@ -5,6 +5,7 @@
 
 use std::any::{Any, TypeId};
 use std::fmt;
+use std::io::Write as _;
 use std::sync::Arc;
 
 use crate::base::guarded::guarded;
@@ -147,6 +148,18 @@ impl Notes {
     pub(crate) fn trace_state_mut(&mut self) -> &mut String {
         debug_assert!(self.trace.is_some(), "a state of no trace");
         &mut self.trace_state
+    }
+
+    /// Says upstream where the request stands in its trace; what the client said of it is taken out.
+    pub(crate) fn tell_trace_upstream(&mut self) {
+        let Some(trace) = self.trace else { return };
+        let mut parent = [0; Trace::LEN];
+        let _ = write!(&mut parent[..], "{trace}");
+        self.upstream.set("traceparent", parent);
+        match self.trace_state.as_str() {
+            "" => self.upstream.remove("tracestate"),
+            state => self.upstream.set("tracestate", state),
+        }
     }
 
     /// What its fields are to say upstream, besides and instead of what the client said.

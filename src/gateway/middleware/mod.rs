@@ -37,6 +37,7 @@ mod request_id;
 mod trace;
 
 pub use cors::Cors;
+pub(in crate::gateway) use cors::mistake_in as mistake_in_origin;
 pub use fields::SetFields;
 pub use request_id::RequestId;
 pub use trace::Tracing;

@@ -5,6 +5,7 @@
 //! Not here: how a request is passed on (`reactor::relay`), how a server is chosen (`gateway::upstream`).
 
 pub mod client;
+mod edit_fields;
 mod fallback;
 pub mod key;
 mod steps;

@@ -5,7 +5,6 @@ use std::io;
 use super::super::busy::Busy;
 use super::super::deferred::Stand;
 use super::{Client, now_ms};
-use crate::config::site::HostRule;
 use crate::gateway::site::Site;
 use crate::gateway::upstream::{Ask, Nobody};
 use crate::reactor::relay::{Relay, Stage, Trouble};
@@ -34,9 +33,7 @@ impl<S: Stream> Client<S> {
         relay.member = member;
         relay.is_counted = true;
         relay.phases.chosen_ns = turn.clock.now_ns();
-        if let Some(proxy) = site.routes()[relay.route].pass()
-            && proxy.host == HostRule::Server
-        {
+        if relay.names_server {
             relay.upload.set_host(endpoint.name.as_bytes());
         }
         if let Some(line) = turn.lines.pick_idle(endpoint, turn.here) {

@@ -76,10 +76,11 @@ fn write_head(relay: &mut Relay, proxy: &Proxy, asks_upgrade: bool, exchange: &E
     let request = exchange.request();
     let host = match &proxy.host {
         HostRule::Keep => request.host(),
-        // Put in when the server is known.
-        HostRule::Server => b"-",
+        HostRule::Server => b"",
         HostRule::Set(host) => host.as_bytes(),
     };
+    // Also where an old client names none.
+    relay.names_server = host.is_empty();
     let framing = request.framing();
     let arrival = exchange.arrival();
     let edits = exchange.notes().upstream();
