@@ -213,7 +213,10 @@ const INTERVAL_MS_MIN: u64 = 10;
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
     use std::net::TcpListener;
+
+    use rustix::event::{PollFd, poll};
 
     use super::super::testing;
     use super::*;
@@ -245,6 +248,28 @@ mod tests {
         assert_eq!(reports.len(), 1);
         assert_eq!(reports[0].outcome, Err(ProbeFailure::AnswerTimeout));
         assert_eq!(prober.sources().count(), 1, "the next was due by then");
+    }
+
+    /// Waits until the only probe can go on.
+    fn await_ready(prober: &Prober) {
+        let (_, socket, flags) = prober.sources().next().expect("a probe");
+        poll(&mut [PollFd::from_borrowed_fd(socket, flags)], None).expect("it can go on");
+    }
+
+    #[test]
+    fn an_answer_that_is_there_counts_however_late_it_is_seen() {
+        let (listener, targets) = silent();
+        let (mut prober, mut reports) = (Prober::new(3), Vec::new());
+        prober.attend(targets, 0);
+        prober.turn(&[], 10, &mut reports);
+        await_ready(&prober);
+        prober.turn(&[0], 20, &mut reports);
+        let (mut stream, _) = listener.accept().expect("a probe came");
+        stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").expect("it listens");
+        await_ready(&prober);
+        prober.turn(&[0], 60_000, &mut reports);
+        assert_eq!(reports.len(), 1);
+        assert_eq!(reports[0].outcome, Ok(()));
     }
 
     #[test]
