@@ -2,14 +2,16 @@
 
 use std::io::{self, Write};
 use std::iter;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use myriapod::cli::{self, Task};
+use myriapod::config::raw::Raw;
 use myriapod::config::{self, Config, DescriptorTable};
 use myriapod::server::budget::{Budget, Tables, staff_asked};
 use myriapod::server::doctor::{self, Report};
 use myriapod::server::host::Host;
+use myriapod::server::reload::Source;
 use myriapod::server::spread::Spread;
 use myriapod::server::start_error::StartError;
 use myriapod::server::{Server, refuse, run, tell};
@@ -36,10 +38,24 @@ fn main() -> ExitCode {
     }
     let config = loaded.config;
     match parsed.task {
-        Task::Serve => run(Server::start(&config)),
+        Task::Serve => run(match source_of(&parsed.raw) {
+            Some(source) => Server::start_from(&config, source),
+            None => Server::start(&config),
+        }),
         Task::Check => check(&config),
         Task::Doctor { json, with_client, host } => examine(&config, json, with_client, &host),
     }
+}
+
+/// Where a reload gets its configuration: the same file, below the same flags.
+fn source_of(raw: &Raw) -> Option<Source> {
+    let file = PathBuf::from(&raw.config.as_ref()?.text);
+    let raw = raw.clone();
+    let read = move || match config::load(&raw) {
+        Ok(loaded) => Ok(loaded.config),
+        Err(mistakes) => Err(mistakes.iter().map(ToString::to_string).collect()),
+    };
+    Some(Source::new(read).in_files([file]))
 }
 
 /// Prints the settings in force as `name = value`, what they come to on this machine as comments, and refuses
