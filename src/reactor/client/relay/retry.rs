@@ -93,6 +93,7 @@ impl<S: Stream> Client<S> {
         relay.has_fallen_back = true;
         if let Some(Fallback::Cluster(number)) = fallback
             && relay.may_send_again()
+            && relay.has_time(turn.clock.now())
         {
             note_fallback(trouble, relay, site, turn);
             relay.cluster = *number;
