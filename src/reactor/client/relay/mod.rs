@@ -119,7 +119,13 @@ impl<S: Stream> Client<S> {
         match self.hear(relay, site, busy, turn) {
             Ok(true) => Stand::Moved,
             Ok(false) if has_sent => Stand::Moved,
-            Ok(false) if !busy.machine.has_whole_request() && relay.upload.has_room() => Stand::Reads,
+            Ok(false) if !busy.machine.has_whole_request() && relay.upload.has_room() => {
+                // Both wait for the client, who has a deadline of its own: the server is not silent.
+                if relay.upload.unsent().is_empty() {
+                    relay.dues.step = None;
+                }
+                Stand::Reads
+            }
             Ok(false) => Stand::Waits,
             Err(trouble) => self.stumble(trouble, relay, site, busy, turn),
         }
