@@ -43,8 +43,16 @@ impl<S: Stream> Client<S> {
         // Out of it for as long as the step lasts, so that both can be had at once.
         let Some(epoch) = relay.epoch.take() else { return Stand::Broken };
         share.steps = share.steps.saturating_sub(STEP_COST);
+        let was_waiting = relay.waits;
         let stand = match epoch.gateway(self.site).site() {
-            Some(site) => self.step(&mut relay, site, busy, turn, share),
+            Some(site) => {
+                let stand = self.step(&mut relay, site, busy, turn, share);
+                // The time in which the client took nothing is not the server's.
+                if !was_waiting && stand == Stand::Waits && relay.is_answering() {
+                    self.renew_step_due(&mut relay, site, turn);
+                }
+                stand
+            }
             None => Stand::Broken,
         };
         if relay.stage == Stage::Over {
