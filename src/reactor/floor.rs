@@ -284,6 +284,7 @@ impl<S: Stream> Floor<S> {
             }
         }
         self.due = due;
+        self.wake_waiting();
         self.quench();
         self.dispatch.end_batch(&self.tally, self.clock.now_ns());
     }

@@ -198,6 +198,10 @@ pub(in crate::reactor) fn let_go<S: Stream>(mut relay: Box<Relay>, turn: &mut Tu
         && let Some(site) = epoch.gateway(relay.site).site()
     {
         end_try(&mut relay, site, Outcome::Abandoned, turn);
+        if relay.stage == Stage::Choosing {
+            // It was woken for a connection that is free, and goes without it.
+            turn.lines.wake_waiting(&site.clusters()[relay.cluster].spec.name);
+        }
     }
     debug_assert!(!relay.is_counted && relay.line.is_none(), "who ends it says how it went");
     if let Some(input) = relay.input.take() {
