@@ -187,7 +187,7 @@ impl<S: Stream> Floor<S> {
     /// When something is to be done even if nothing happens.
     pub(super) fn next_moment(&self) -> Option<Tick> {
         let now = self.clock.now();
-        [self.wheel.next(), self.trim_at, self.lines.next_moment()]
+        [self.wheel.next(), self.trim_at, self.lines.next_moment(now)]
             .into_iter()
             .flatten()
             .min_by_key(|moment| moment.since(now))
@@ -321,6 +321,8 @@ impl<S: Stream> Floor<S> {
     pub(super) fn end_turn(&mut self) {
         self.tend_surplus();
         self.lines.sweep(self.clock.now());
+        self.lines.look_around(self.clock.now());
+        self.wake_waiting();
         if let Some(access) = &mut self.access {
             access.lines.hand_over();
         }
