@@ -17,6 +17,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
 use crate::base::clock::{Clock, Tick};
+use crate::gateway::Gateway;
 use crate::gateway::upstream::Directory;
 use crate::reactor::SITE_MAIN;
 use crate::reactor::floor::{Floor, Means};
@@ -67,7 +68,7 @@ impl Scene {
         let buffer_bytes = *dice.pick(&[1024, 4096, 16 * 1024]);
         let means = means(plan.gateway(&mut directory), limits, 64, 64, buffer_bytes);
         let lines_max = if is_good { 64 } else { *dice.pick(&[2, 64]) };
-        let means = Means { upstream: UpstreamMeans { lines_max, seed, reactors: 1 }, ..means };
+        let means = Means { upstream: UpstreamMeans { lines_max, seed, reactors: 1, reactor: 0 }, ..means };
         let board = Rc::new(RefCell::new(Switchboard::default()));
         let mut lay_dice = dice.fork();
         let lay = Box::new(move || {
@@ -116,7 +117,8 @@ impl Scene {
         let drains_now = self.drain_at == Some(step);
         if self.reload_at == Some(step) {
             let other = self.plan.gateway(&mut self.directory);
-            self.floor.reload([other, crate::gateway::Gateway::new()].into());
+            let limits = self.floor.limits;
+            self.floor.reload([other, Gateway::new()].into(), limits);
         }
         let is_due = self.floor.next_moment().is_some_and(|moment| self.now().has_reached(moment));
         // A floor that sleeps is not driven: who forgets to wake it waits for ever.

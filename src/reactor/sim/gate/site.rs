@@ -1,6 +1,7 @@
 //! What a simulated gate is told: routes, upstreams and all their rules, as chance has them.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use super::deed::Mood;
 use super::guest::SMALL_MAX;
@@ -98,7 +99,8 @@ impl Plan {
     pub(super) fn gateway(&self, directory: &mut Directory) -> Gateway {
         let mut kept = Kept::default();
         let made = &mut Made { directory, kept: &mut kept, resolve: &|_| Vec::new(), seed: 1 };
-        Gateway::new().with_site(Site::new(&self.spec, made).expect("a site without mistakes"))
+        let site = Site::new(&self.spec, made).expect("a site without mistakes");
+        Gateway::new().with_site(Arc::new(site))
     }
 }
 

@@ -6,6 +6,7 @@ mod rules;
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::{Stage, calm_limits, heard, say};
 use crate::base::clock::Clock;
@@ -41,7 +42,7 @@ fn site(upstreams: Vec<Upstream>) -> Spec {
 fn gateway(spec: &Spec, directory: &mut Directory) -> Gateway {
     let mut kept = Kept::default();
     let made = &mut Made { directory, kept: &mut kept, resolve: &|_| Vec::new(), seed: 1 };
-    Gateway::new().with_site(Site::new(spec, made).expect("a site without mistakes"))
+    Gateway::new().with_site(Arc::new(Site::new(spec, made).expect("a site without mistakes")))
 }
 
 fn gate(upstream: Upstream) -> Stage {
@@ -52,7 +53,7 @@ fn gate_of(spec: &Spec, limits: Limits, directory: &mut Directory) -> Stage {
     let board = Rc::<RefCell<Switchboard>>::default();
     let operator = Operator { board: Rc::clone(&board), lay: Box::new(Wire::calm) };
     let means = means(gateway(spec, directory), limits, 64, 64, 4 * 1024);
-    let means = Means { upstream: UpstreamMeans { lines_max: 64, seed: 1, reactors: 1 }, ..means };
+    let means = Means { upstream: UpstreamMeans { lines_max: 64, seed: 1, reactors: 1, reactor: 0 }, ..means };
     Stage::of(Floor::new(means, Clock::scripted(), Box::new(operator)), None, board)
 }
 
