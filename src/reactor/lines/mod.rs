@@ -152,6 +152,11 @@ impl<S: Stream> Lines<S> {
     pub(super) fn rest(&mut self, name: LineName, idle_max: u32, expires: Tick) {
         let key = Key::from_parts(name.0, name.1);
         let Some(line) = self.slots.get_mut(key) else { return };
+        if !line.is_quiet() {
+            // It was told of while somebody used it and will not be told of again.
+            self.slots.remove(key);
+            return;
+        }
         let endpoint = line.endpoint as usize;
         line.rest(expires);
         if self.idle.len() <= endpoint {
