@@ -81,7 +81,11 @@ impl<S: Stream> Floor<S> {
                 assert_eq!(user, Some((key.index(), key.generation())), "another's line");
                 used += 1;
             }
-            assert!(is_queued || look.could_move.is_none(), "{key:?} lost its wake-up: {:?}", look.could_move);
+            assert!(
+                is_queued || look.could_move.is_none(),
+                "{key:?} lost its wake-up: {:?}",
+                look.could_move
+            );
             // The wheel may be a little late.
             let is_late = look.next_moment.is_some_and(|moment| now.has_reached(moment.after_ms(500)));
             assert!(is_queued || !is_late, "{key:?} is looked at in vain for ever: {look:?}");
@@ -93,6 +97,10 @@ impl<S: Stream> Floor<S> {
 
     pub(in crate::reactor) fn is_empty(&self) -> bool {
         let is_settled = self.dispatch.out() == 0 && self.dispatch.at_home() == 0;
-        self.clients.is_empty() && self.pool.lent() == 0 && self.wheel.armed() == 0 && is_settled && self.lines.open() == 0
+        self.clients.is_empty()
+            && self.pool.lent() == 0
+            && self.wheel.armed() == 0
+            && is_settled
+            && self.lines.open() == 0
     }
 }

@@ -156,6 +156,11 @@ impl<S: Stream> Line<S> {
         self.readiness.is_readable()
     }
 
+    /// Whether nothing speaks against using it again: no end was announced, and no bytes that may wait.
+    pub(super) fn is_quiet(&self) -> bool {
+        !(self.readiness.is_readable() || self.readiness.is_ending() || self.readiness.is_broken())
+    }
+
     /// Whether its connection was heard to stand, or not to.
     #[cfg(test)]
     pub(in crate::reactor) fn is_heard_of(&self) -> bool {

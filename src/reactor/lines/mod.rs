@@ -171,8 +171,9 @@ impl<S: Stream> Lines<S> {
         let key = Key::from_parts(name.0, name.1);
         let Some(line) = self.slots.get_mut(key) else { return };
         let endpoint = line.endpoint() as usize;
-        if self.wanted.get(endpoint) != Some(&true) {
-            // A reload has taken its server out meanwhile.
+        // It was told of while somebody used it and will not be told of again; or a reload has taken its
+        // server out meanwhile.
+        if !line.is_quiet() || self.wanted.get(endpoint) != Some(&true) {
             self.slots.remove(key);
             return;
         }
@@ -245,7 +246,9 @@ impl<S: Stream> Lines<S> {
         let look_at = *self.look_at.get_or_insert_with(|| now.after_ms(LOOK_MS));
         if now.has_reached(look_at) {
             self.look_at = Some(now.after_ms(LOOK_MS));
-            let names: Vec<Box<str>> = self.waiting.keys().cloned().collect();
+            let mut names: Vec<Box<str>> = self.waiting.keys().cloned().collect();
+            // So that a simulation can be played again.
+            names.sort_unstable();
             names.iter().for_each(|name| (0..LOOKERS).for_each(|_| self.wake_waiting(name)));
         }
     }

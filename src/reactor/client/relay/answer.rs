@@ -190,9 +190,7 @@ impl<S: Stream> Client<S> {
             false => Outcome::Success { latency_us: latency_us(relay, turn.clock.now_ns()) },
         };
         // Bytes behind an answer are nobody's, and a request that is not out would be found by the next one.
-        let is_clean = relay.reader.may_stay()
-            && relay.upload.is_out()
-            && is_quiet(relay, turn);
+        let is_clean = relay.reader.may_stay() && relay.upload.is_out() && is_quiet(relay, turn);
         let spec = &site.clusters()[relay.cluster].spec;
         match relay.line.take_if(|_| is_clean && spec.idle_max > 0 && !turn.draining) {
             Some(line) => turn.lines.rest(line, spec.idle_max, expiry(turn, spec.idle_ms_max)),

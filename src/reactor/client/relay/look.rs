@@ -37,7 +37,9 @@ impl<S: Stream> Client<S> {
             Stage::Resting(_) => None,
             Stage::Queued => None,
             Stage::Connecting => is_heard.then_some("its connection stands, or does not"),
-            Stage::Asking | Stage::Answering | Stage::Tunnel if has_news && may_hear => Some("its server spoke"),
+            Stage::Asking | Stage::Answering | Stage::Tunnel if has_news && may_hear => {
+                Some("its server spoke")
+            }
             Stage::Asking | Stage::Answering | Stage::Tunnel
                 if has_room && !relay.upload.unsent().is_empty() =>
             {

@@ -100,8 +100,7 @@ impl Deed {
 
     fn begun(dice: &mut Dice, heard: &Heard) -> Deed {
         let is_early = heard.expects || dice.one_in(6);
-        let mut deed =
-            Deed { is_early, acts: VecDeque::new(), reads_on: true, stays: true, switches: false };
+        let mut deed = Deed { is_early, acts: VecDeque::new(), reads_on: true, stays: true, switches: false };
         if heard.expects && heard.end.is_none() {
             // It asks for the body, or is content without.
             deed.is_early = !dice.one_in(8);
@@ -158,7 +157,8 @@ impl Deed {
                 let cut = dice.below(answer.bytes.len());
                 self.send(dice, &answer.bytes[..cut]);
                 // The end would pass for the end of such an answer.
-                let act = if answer.is_to_end && cut >= answer.head_len { Some(Act::Reset) } else { end(dice) };
+                let act =
+                    if answer.is_to_end && cut >= answer.head_len { Some(Act::Reset) } else { end(dice) };
                 self.acts.extend(act.map(|act| (dice.size(0, 300) as u64, act)));
             }
             4 | 5 => {
@@ -203,7 +203,8 @@ impl Deed {
 
     /// Another protocol: what comes is sent back, for a while.
     fn switching(dice: &mut Dice, heard: &Heard, errs: bool, line: usize, book: &mut Book) -> Deed {
-        let said = Said { id: Some(heard.id), status: 101, body_len: 0, has_body: false, is_whole: !errs, line };
+        let said =
+            Said { id: Some(heard.id), status: 101, body_len: 0, has_body: false, is_whole: !errs, line };
         let number = book.say(said);
         let mut deed = Deed::begun(dice, heard);
         (deed.stays, deed.switches) = (false, true);
@@ -229,7 +230,14 @@ impl Answer {
             false => *dice.pick(&[200, 200, 200, 200, 200, 201, 204, 304, 404, 500]),
         };
         let has_body = !is_head && !matches!(status, 204 | 304);
-        let body_len = if has_body { { let most = *dice.pick(&[20, 3_000, 60_000]); dice.size(0, most) } } else { 0 };
+        let body_len = if has_body {
+            {
+                let most = *dice.pick(&[20, 3_000, 60_000]);
+                dice.size(0, most)
+            }
+        } else {
+            0
+        };
         let said = Said { id: Some(heard.id), status, body_len, has_body, is_whole: true, line };
         let number = book.say(said);
         let body = body_of_answer(number, body_len);
@@ -264,7 +272,8 @@ impl Answer {
             fields.push_str("Connection: keep-alive\r\n");
         }
         if dice.one_in(4) {
-            fields.push_str("Keep-Alive: timeout=5\r\nServer: fake\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n");
+            fields
+                .push_str("Keep-Alive: timeout=5\r\nServer: fake\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n");
         }
         let head = format!("HTTP/{version} {status} As It Is\r\nX-Answer: {number}\r\n{fields}\r\n");
         let head_len = head.len();

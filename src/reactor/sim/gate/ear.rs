@@ -141,7 +141,8 @@ fn understand(head: &[u8], book: &Book) -> Result<Heard, String> {
     };
     let id: u32 = one("x-id")?.and_then(|id| id.parse().ok()).ok_or_else(|| format!("no id: {}", shown()))?;
     let asked = &book.asked[id as usize];
-    let target = format!("/{}?id={id}", request.path.unwrap_or_default().split(['/', '?']).nth(1).unwrap_or(""));
+    let target =
+        format!("/{}?id={id}", request.path.unwrap_or_default().split(['/', '?']).nth(1).unwrap_or(""));
     if request.method != Some(asked.method) || request.path != Some(&target) || request.version != Some(1) {
         return Err(format!("not what was asked: {}", shown()));
     }

@@ -25,9 +25,15 @@ pub(super) enum Manner {
 enum Say {
     Bytes(Vec<u8>),
     /// Goes on when it was asked to, or has its answer.
-    AwaitContinue { answer: usize, body: Vec<u8> },
+    AwaitContinue {
+        answer: usize,
+        body: Vec<u8>,
+    },
     /// Goes on when that answer has come, and leaves it out if that was no switch.
-    AwaitSwitch { answer: usize, bytes: Vec<u8> },
+    AwaitSwitch {
+        answer: usize,
+        bytes: Vec<u8>,
+    },
 }
 
 #[derive(Debug)]
@@ -75,8 +81,8 @@ pub(super) struct Guest {
 impl Guest {
     pub(super) fn new(dice: &mut Dice, leave: Leave, book: &Rc<RefCell<Book>>) -> Guest {
         use Manner::{Drips, HalfCloses, Leaves, NeverReads, Polite, Resets, Slow};
-        let manner =
-            *dice.pick(&[Polite, Polite, Polite, Polite, HalfCloses, Drips, NeverReads, Slow, Resets, Leaves]);
+        let manner = *dice
+            .pick(&[Polite, Polite, Polite, Polite, HalfCloses, Drips, NeverReads, Slow, Resets, Leaves]);
         let is_tight = dice.one_in(4);
         let mut guest = Guest {
             wire: Rc::new(RefCell::new(Wire::new(dice.fork(), is_tight))),
@@ -370,8 +376,7 @@ impl Guest {
             self.got.drain(..head_len);
             return Ok(true);
         }
-        let has_body =
-            due.method != "HEAD" && !matches!(head.status, 101 | 204 | 304) || head.status == 408;
+        let has_body = due.method != "HEAD" && !matches!(head.status, 101 | 204 | 304) || head.status == 408;
         let rest = &self.got[head_len..];
         let (body, len) = match (has_body, head.length, head.is_chunked) {
             (false, _, _) => (Vec::new(), 0),

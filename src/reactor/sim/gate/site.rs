@@ -7,8 +7,8 @@ use super::deed::Mood;
 use super::guest::SMALL_MAX;
 use crate::config::Site as Spec;
 use crate::config::site::{
-    Action, Address, Balance, Breaker, Ejection, Fallback, FixedReply, HostRule, KeyOf, PathPattern, PathRule,
-    Proxy, Retries, Route, ServerSpec, Timeouts, Upstream,
+    Action, Address, Balance, Breaker, Ejection, Fallback, FixedReply, HostRule, KeyOf, PathPattern,
+    PathRule, Proxy, Retries, Route, ServerSpec, Timeouts, Upstream,
 };
 use crate::gateway::Gateway;
 use crate::gateway::site::{Kept, Made, Site};
@@ -67,10 +67,18 @@ impl Plan {
         main.idle_ms_max = *dice.pick(&[300, 3_000]);
         main.connections_max = *dice.pick(&[None, None, Some(1), Some(2)]);
         main.queue_ms_max = if is_good { 60_000 } else { 300 };
+        if is_good {
+            // Who reads slowly may hold the one connection that there is.
+            main.timeouts.request_ms_max = 60_000;
+        }
         let mut other = upstream("other");
         other.servers.push(server(moods.len(), 1, false));
         other.idle_ms_max = 100;
-        moods.push(if is_good { Mood::Good } else { *dice.pick(&[Mood::Good, Mood::Flaky(3), Mood::Refuses]) });
+        moods.push(if is_good {
+            Mood::Good
+        } else {
+            *dice.pick(&[Mood::Good, Mood::Flaky(3), Mood::Refuses])
+        });
         if !is_good {
             Plan::make_wary(dice, &mut main);
         }
@@ -82,8 +90,7 @@ impl Plan {
 
     fn make_wary(dice: &mut Dice, main: &mut Upstream) {
         main.ejection = dice.one_in(2).then(|| Ejection { failures: 2, ms: 500, ..Ejection::default() });
-        main.breaker =
-            dice.one_in(2).then(|| Breaker { failures: 3, open_ms: 300, ..Breaker::default() });
+        main.breaker = dice.one_in(2).then(|| Breaker { failures: 3, open_ms: 300, ..Breaker::default() });
         main.timeouts.total_ms_max = *dice.pick(&[None, None, Some(3_000)]);
         main.fallback = match dice.below(3) {
             0 => Some(Fallback::Upstream(1)),

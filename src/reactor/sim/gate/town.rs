@@ -140,7 +140,8 @@ impl ServerLine {
             return false;
         }
         self.stands_at_ms = None;
-        let refuses = self.mood == Mood::Refuses || matches!(self.mood, Mood::Flaky(n) if self.dice.one_in(2 * n));
+        let refuses =
+            self.mood == Mood::Refuses || matches!(self.mood, Mood::Flaky(n) if self.dice.one_in(2 * n));
         let standing = if refuses { Standing::Failed(libc::ECONNREFUSED) } else { Standing::Open };
         self.wire.borrow_mut().settle(standing);
         true

@@ -46,7 +46,7 @@ fn silence_is_504_when_an_answer_is_overdue() {
     let (client, line) = stage.ask(POST);
     stage.pass(980);
     assert_eq!(heard(&client), "");
-    stage.pass(200);
+    stage.pass(400);
     assert_eq!(status(&client), 504);
     assert!(is_closed(&line));
 }
