@@ -81,7 +81,7 @@ impl<'a> Plan<'a> {
         let reloads = Arc::new(Reloads::default());
         reloads.took_effect(0, unix_seconds());
         let seed = seed();
-        let mut legacy = Legacy::new(seed);
+        let mut legacy = Legacy::new(seed, budget.reactors);
         legacy.look_up(config, resolver, &log);
         let site = legacy.site(config).map_err(StartError::Site)?;
         let mut plan = Plan {
@@ -141,7 +141,7 @@ impl<'a> Plan<'a> {
             .map_err(|error| StartError::System { attempt: "start a worker", error })
     }
 
-    pub(super) fn main_gateway(&self, app: App, site: Option<Site>) -> Result<Gateway, StartError> {
+    pub(super) fn main_gateway(&self, app: App, site: Option<Arc<Site>>) -> Result<Gateway, StartError> {
         let fixed = &self.config.fixed;
         let gateway = Gateway::new().with_dispatch(fixed.dispatch).with_state(app.state);
         let mut gateway = match fixed.endpoints {
@@ -163,6 +163,7 @@ impl<'a> Plan<'a> {
             gateway = gateway.with_files(files);
         }
         if let Some(site) = site {
+            self.legacy.shown.show(Some(Arc::clone(&site)));
             gateway = gateway.with_site(site);
         }
         Ok(app.steps.into_iter().fold(gateway, |gateway, step| step(gateway)))
@@ -183,6 +184,7 @@ impl<'a> Plan<'a> {
             worker_tallies: self.worker_tallies.clone(),
             lifecycle: Arc::clone(&self.lifecycle),
             log: self.log.clone(),
+            site: Arc::clone(&self.legacy.shown),
             start_unix_seconds: unix_seconds(),
             connections_max: u64::from(self.budget.connections_max),
             descriptor_limit: self.budget.descriptors_limit,
@@ -202,6 +204,7 @@ impl<'a> Plan<'a> {
                 lines_max: self.budget.share(number),
                 seed: self.seed.wrapping_add(u64::from(number)),
                 reactors: self.budget.reactors,
+                reactor: number,
             },
             tally: Arc::clone(&self.tallies[number as usize]),
             limits: self.config.limits,

@@ -29,6 +29,7 @@ use crate::gateway::handler::Lifecycle;
 use crate::gateway::site::{Kept, Made, Site};
 use crate::gateway::upstream::Directory;
 use crate::observe::Reloads;
+use crate::observe::Shown;
 use crate::observe::log::{Level, Log};
 use crate::reactor::{Generation, Inbox, Notice, SITE_MAIN};
 use crate::server::keeper::{Duties, Keeper, Resolver, Sights, names_of, resolve_all};
@@ -50,24 +51,33 @@ pub(super) struct Legacy {
     seed: u64,
     /// What names were found to be.
     pub(super) book: NameBook,
+    /// The site in force, for those who ask how it does.
+    pub(super) shown: Arc<Shown<Site>>,
 }
 
 impl Legacy {
-    pub(super) fn new(seed: u64) -> Legacy {
-        Legacy { directory: Directory::new(), kept: Kept::default(), seed, book: NameBook::default() }
+    pub(super) fn new(seed: u64, reactors: u32) -> Legacy {
+        Legacy {
+            directory: Directory::new().for_reactors(reactors),
+            kept: Kept::default(),
+            seed,
+            book: NameBook::default(),
+            shown: Arc::default(),
+        }
     }
 
     /// The site that a configuration asks for, if it does.
     ///
     /// # Errors
     /// Every mistake that shows only now.
-    pub(super) fn site(&mut self, config: &Config) -> Result<Option<Site>, Vec<String>> {
+    pub(super) fn site(&mut self, config: &Config) -> Result<Option<Arc<Site>>, Vec<String>> {
         if config.site.routes.is_empty() {
             return Ok(None);
         }
-        let Legacy { directory, kept, seed, book } = self;
+        let Legacy { directory, kept, seed, book, .. } = self;
         let resolve = |server: &crate::config::site::ServerSpec| book.addresses(&server.address).collect();
-        Site::new(&config.site, &mut Made { directory, kept, resolve: &resolve, seed: *seed }).map(Some)
+        Site::new(&config.site, &mut Made { directory, kept, resolve: &resolve, seed: *seed })
+            .map(|site| Some(Arc::new(site)))
     }
 
     /// Looks up the names that are new, and forgets those that nobody uses. Waits a little.
@@ -295,7 +305,8 @@ impl Office {
     }
 
     /// Hands it to every reactor, and waits until each of them answers by it.
-    fn put_in_force(&mut self, site: Option<Site>) {
+    fn put_in_force(&mut self, site: Option<Arc<Site>>) {
+        self.legacy.shown.show(site.clone());
         let number = self.reloads.generation.value() + 1;
         let (mut site, main) = (site, usize::from(SITE_MAIN));
         let renewed = |(at, gateway): (usize, &Gateway)| match at == main {

@@ -17,6 +17,8 @@ pub(in crate::reactor) struct Line<S: Stream> {
     /// Its server. As long as a line knows it, no other gets its number, so that a line on the shelf of that
     /// number leads to it and nowhere else.
     endpoint: Arc<Endpoint>,
+    /// Which reactor counts.
+    reactor: u32,
     /// The client that uses it, by slot and generation.
     user: Option<(u32, u32)>,
     /// When an idle one is closed.
@@ -26,12 +28,14 @@ pub(in crate::reactor) struct Line<S: Stream> {
 }
 
 impl<S: Stream> Line<S> {
-    pub(super) fn vacant(endpoint: Arc<Endpoint>, user: (u32, u32)) -> Line<S> {
+    pub(super) fn vacant(endpoint: Arc<Endpoint>, reactor: u32, user: (u32, u32)) -> Line<S> {
+        endpoint.tallies.of(reactor).dialled.add(1);
         let mut readiness = Readiness::FRESH;
         // Nothing was heard of it yet: the first edge tells whether it stands.
         readiness.read_blocked();
         readiness.write_blocked();
-        Line { stream: None, readiness, endpoint, user: Some(user), expires: Tick(0), is_standing: false }
+        let user = Some(user);
+        Line { stream: None, readiness, endpoint, reactor, user, expires: Tick(0), is_standing: false }
     }
 
     /// The number of its server.
@@ -158,5 +162,11 @@ impl<S: Stream> Line<S> {
     #[cfg(test)]
     pub(in crate::reactor) fn stream(&self) -> Option<&S> {
         self.stream.as_ref()
+    }
+}
+
+impl<S: Stream> Drop for Line<S> {
+    fn drop(&mut self) {
+        self.endpoint.tallies.of(self.reactor).hung_up.add(1);
     }
 }
