@@ -15,7 +15,6 @@ mod validate;
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 pub(super) use dial::KernelDialer;
@@ -65,8 +64,6 @@ pub(super) struct Lines<S: Stream> {
     waiting: HashMap<Box<str>, VecDeque<(u32, u32)>>,
     /// Clients that need not wait any more.
     woken: Vec<((u32, u32), Box<str>)>,
-    /// Who the peers are, by the slot of their connection, where the gateway wants to know.
-    peers: Option<Vec<Option<IpAddr>>>,
 }
 
 /// What connections to upstreams are made with.
@@ -113,7 +110,6 @@ impl<S: Stream> Lines<S> {
             index: Box::default(),
             waiting: HashMap::new(),
             woken: Vec::new(),
-            peers: None,
         }
     }
 
@@ -365,28 +361,6 @@ impl<S: Stream> Lines<S> {
     /// A client that need not wait any more, and for what it has waited; it may be gone.
     pub(super) fn next_woken(&mut self) -> Option<((u32, u32), Box<str>)> {
         self.woken.pop()
-    }
-
-    /// From here on it is remembered who the peers are.
-    pub(super) fn remember_peers(&mut self) {
-        self.peers.get_or_insert_default();
-    }
-
-    pub(super) fn remembers_peers(&self) -> bool {
-        self.peers.is_some()
-    }
-
-    pub(super) fn set_peer(&mut self, slot: u32, peer: Option<IpAddr>) {
-        if let Some(peers) = &mut self.peers {
-            if peers.len() <= slot as usize {
-                peers.resize(slot as usize + 1, None);
-            }
-            peers[slot as usize] = peer;
-        }
-    }
-
-    pub(super) fn peer(&self, slot: u32) -> Option<IpAddr> {
-        self.peers.as_ref()?.get(slot as usize).copied().flatten()
     }
 }
 
