@@ -9,6 +9,7 @@ pub mod banner;
 pub mod budget;
 mod builder;
 pub mod doctor;
+pub mod explain;
 pub mod holder;
 pub mod host;
 pub mod keeper;
@@ -21,6 +22,7 @@ pub mod signals;
 pub mod spread;
 pub mod start_error;
 mod topology;
+pub mod trial;
 
 use std::io;
 use std::os::fd::OwnedFd;
