@@ -12,7 +12,7 @@ use myriapod::config::site::{
     Action, Address, Balance, Health, HostRule, PathPattern, PathRule, Proxy, Retries, Route, ServerSpec,
     Site, Timeouts, Upstream,
 };
-use myriapod::config::{Config, Listen};
+use myriapod::config::{Config, Endpoints, Listen};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -96,7 +96,7 @@ fn gateway(servers: impl IntoIterator<Item = Address>, timeout_ms: u32) -> Serve
     let route = Route {
         name: String::from("all"),
         hosts: Vec::new(),
-        path: PathPattern::Prefix(String::from("/")),
+        path: PathPattern::Pattern(String::from("/")),
         methods: None,
         fields: Vec::new(),
         action: Action::Proxy(proxy),
@@ -106,15 +106,21 @@ fn gateway(servers: impl IntoIterator<Item = Address>, timeout_ms: u32) -> Serve
     };
     let site = Site { routes: vec![route], upstreams: vec![upstream], ..Site::default() };
     let config = Config { site, ..Config::default() };
-    Server::builder().config(config).listen("127.0.0.1:0").reactors(2).start().expect("it starts")
+    let server = Server::builder().config(config).endpoints(Endpoints::All);
+    server.listen("127.0.0.1:0").reactors(2).start().expect("it starts")
 }
 
 /// Status and body of one answer.
 fn ask(server: &Server) -> (String, String) {
+    ask_for(server, "/")
+}
+
+fn ask_for(server: &Server, path: &str) -> (String, String) {
     let Listen::Tcp(address) = &server.listen()[0] else { panic!("a port") };
     let mut stream = TcpStream::connect(address).expect("it listens");
     stream.set_read_timeout(Some(SOON)).expect("a socket");
-    stream.write_all(b"GET / HTTP/1.1\r\nHost: site\r\nConnection: close\r\n\r\n").expect("it listens");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: site\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("it listens");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("an answer");
     let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
@@ -165,6 +171,27 @@ fn a_server_that_died_is_known_before_a_client_finds_out() {
         // Nothing is tried again here: whoever meets the dead one is told so.
         in_row = if ask(&server).0 == "200" { in_row + 1 } else { 0 };
         assert!(Instant::now() < until, "clients still meet it");
+    }
+    end(server);
+}
+
+#[test]
+fn how_probes_end_is_counted() {
+    let one = Fake::new("one");
+    let gone = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
+    let server = gateway([one.address, gone].map(Address::Socket), 5_000);
+    let until = Instant::now() + SOON;
+    for (address, outcome) in [(one.address, "good"), (gone, "refused")] {
+        let labels = format!(r#"upstream="app",server="{address}",outcome="{outcome}""#);
+        let sample = format!("myriapod_upstream_probes_total{{{labels}}} ");
+        loop {
+            let (_, page) = ask_for(&server, "/metrics");
+            let count = page.lines().find_map(|line| line.strip_prefix(&*sample));
+            if count.is_some_and(|count| count != "0") {
+                break;
+            }
+            assert!(Instant::now() < until, "no {sample}in {page}");
+        }
     }
     end(server);
 }
