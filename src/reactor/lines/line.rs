@@ -159,6 +159,11 @@ impl<S: Stream> Line<S> {
         self.readiness.is_readable()
     }
 
+    /// Whether nothing speaks against using it again: no end was announced, and no bytes that may wait.
+    pub(super) fn is_quiet(&self) -> bool {
+        !(self.readiness.is_readable() || self.readiness.is_ending() || self.readiness.is_broken())
+    }
+
     #[cfg(test)]
     pub(in crate::reactor) fn stream(&self) -> Option<&S> {
         self.stream.as_ref()

@@ -163,8 +163,9 @@ impl<S: Stream> Lines<S> {
         let key = Key::from_parts(name.0, name.1);
         let Some(line) = self.slots.get_mut(key) else { return };
         let endpoint = line.endpoint() as usize;
-        if self.wanted.get(endpoint) != Some(&true) {
-            // A reload has taken its server out meanwhile.
+        // It was told of while somebody used it and will not be told of again; or a reload has taken its
+        // server out meanwhile.
+        if !line.is_quiet() || self.wanted.get(endpoint) != Some(&true) {
             self.slots.remove(key);
             return;
         }

@@ -238,6 +238,7 @@ impl Relay {
         self.upload.rewind();
         self.reader = AnswerReader::new(self.method, self.asks_upgrade);
         self.dues.step = None;
+        self.phases.sent_ns = 0;
     }
 
     /// When it is to be looked at, whatever happens.

@@ -126,6 +126,10 @@ impl<S: Stream> Client<S> {
     /// Sends what there is room for. Tells whether anything went out.
     fn send_upload(&mut self, relay: &mut Relay, site: &Site, turn: &mut Turn<'_, S>) -> bool {
         if relay.upload.unsent().is_empty() {
+            // The end of a body of known length adds no bytes, and it is the server's turn all the same.
+            if relay.upload.is_out() && relay.phases.sent_ns == 0 {
+                self.renew_step_due(relay, site, turn);
+            }
             return false;
         }
         let Some(line) = relay.line.and_then(|name| turn.lines.line(name)) else { return false };
