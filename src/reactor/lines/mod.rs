@@ -10,6 +10,8 @@
 
 mod dial;
 mod line;
+#[cfg(test)]
+mod validate;
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -183,7 +185,7 @@ impl<S: Stream> Lines<S> {
             let oldest = self.idle[endpoint].remove(0);
             self.slots.remove(oldest);
         }
-        if self.sweep_at.is_none() {
+        if self.sweep_at.is_none_or(|at| at.has_reached(expires)) {
             self.sweep_at = Some(expires);
         }
     }

@@ -12,6 +12,8 @@
 mod answer;
 mod choose;
 mod expire;
+#[cfg(test)]
+mod look;
 mod open;
 mod retry;
 mod tunnel;
