@@ -40,7 +40,7 @@ use crate::http::{Body, Fields, FixedAnswer, Method, MethodSet, Request, Respons
 /// What one kind of listener serves: a site's routes first, then files, then endpoints, then 404.
 #[derive(Default)]
 pub struct Gateway {
-    site: Option<Site>,
+    site: Option<Arc<Site>>,
     files: Option<Files>,
     router: Router<Resource>,
     chain: Chain,
@@ -86,13 +86,13 @@ impl Gateway {
     /// The directories it serves from, opened by and for the calling thread.
     #[must_use]
     pub fn open_folders(&self) -> Folders {
-        let of_site = self.site.iter().flat_map(Site::files);
+        let of_site = self.site.iter().flat_map(|site| site.files());
         Folders::of(self.files.iter().chain(of_site))
     }
 
     /// Serves a site, before anything else.
     #[must_use]
-    pub fn with_site(mut self, site: Site) -> Gateway {
+    pub fn with_site(mut self, site: Arc<Site>) -> Gateway {
         self.site = Some(site);
         self
     }
@@ -101,7 +101,7 @@ impl Gateway {
     #[must_use]
     #[inline]
     pub fn site(&self) -> Option<&Site> {
-        self.site.as_ref()
+        self.site.as_deref()
     }
 
     /// Says where handlers run: as they ask, all on the reactor, or all on workers. To be said before the

@@ -15,7 +15,7 @@ use crate::gateway::site::{Kept, Made, Site};
 use crate::gateway::upstream::Directory;
 use crate::http::Method;
 use crate::observe::log::{AccessTarget, Level, Log};
-use crate::observe::{Tally, WorkerTally};
+use crate::observe::{Shown, Tally, WorkerTally};
 use crate::proto::Violation;
 use crate::reactor::{CloseReason, Dispatching, Inbox, Means, Refusal, UpstreamMeans};
 use crate::server::app::App;
@@ -50,6 +50,8 @@ pub(super) struct Plan<'a> {
     gateways: Arc<[Gateway]>,
     /// What makes hashes and choices unforeseeable.
     seed: u64,
+    /// The site that is in force, for those who ask how it does.
+    pub shown: Arc<Shown<Site>>,
     tallies: Vec<Arc<Tally>>,
     pub staff: Staff,
     worker_tallies: Vec<Arc<WorkerTally>>,
@@ -85,6 +87,7 @@ impl<'a> Plan<'a> {
             lifecycle,
             gateways,
             seed: seed(),
+            shown: Arc::default(),
             tallies,
             staff,
             worker_tallies,
@@ -151,13 +154,16 @@ impl<'a> Plan<'a> {
             gateway = gateway.with_files(files);
         }
         if !self.config.site.routes.is_empty() {
-            gateway = gateway.with_site(self.site()?);
+            let site = Arc::new(self.site()?);
+            self.shown.show(Some(Arc::clone(&site)));
+            gateway = gateway.with_site(site);
         }
         Ok(app.steps.into_iter().fold(gateway, |gateway, step| step(gateway)))
     }
 
     fn site(&self) -> Result<Site, StartError> {
-        let (mut directory, mut kept) = (Directory::new(), Kept::default());
+        let (mut directory, mut kept) =
+            (Directory::new().for_reactors(self.budget.reactors), Kept::default());
         let resolve = |server: &ServerSpec| addresses_of(&server.address);
         let made =
             &mut Made { directory: &mut directory, kept: &mut kept, resolve: &resolve, seed: self.seed };
@@ -180,6 +186,7 @@ impl<'a> Plan<'a> {
             worker_tallies: self.worker_tallies.clone(),
             lifecycle: Arc::clone(&self.lifecycle),
             log: self.log.clone(),
+            site: Arc::clone(&self.shown),
             start_unix_seconds: since_1970.as_secs(),
             connections_max: u64::from(self.budget.connections_max),
             descriptor_limit: self.budget.descriptors_limit,
@@ -197,6 +204,7 @@ impl<'a> Plan<'a> {
                 lines_max: self.budget.share(number),
                 seed: self.seed.wrapping_add(u64::from(number)),
                 reactors: self.budget.reactors,
+                reactor: number,
             },
             tally: Arc::clone(&self.tallies[number as usize]),
             limits: self.config.limits,

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::base::clock::monotonic_ns;
 use crate::gateway::exchange::Exchange;
 use crate::gateway::fresh;
 use crate::gateway::handler::{BodyPlan, Handler, Lifecycle};
+use crate::gateway::site::Site;
 use crate::http::{Request, Response};
 use crate::observe::exposition::{self, Exposition, Facts};
 use crate::observe::log::Log;
-use crate::observe::{Tally, WorkerTally};
+use crate::observe::{Shown, Tally, WorkerTally};
 
 /// Writes every counter as text, in the format the client prefers.
 pub struct Metrics {
@@ -21,6 +23,8 @@ pub struct Metrics {
     pub lifecycle: Arc<Lifecycle>,
     /// Where lines can get lost.
     pub log: Log,
+    /// The site that is in force.
+    pub site: Arc<Shown<Site>>,
     /// When the process started, in seconds since 1970.
     pub start_unix_seconds: u64,
     /// Clients at once, over all reactors.
@@ -49,7 +53,9 @@ impl Handler for Metrics {
             dropped: self.log.dropped(),
         };
         let mut page = String::with_capacity(16 * 1024);
-        exposition::write(&mut page, &self.tallies, &self.worker_tallies, &facts, format);
+        let site = self.site.look();
+        let view = site.as_ref().map(|site| site.view(monotonic_ns() / 1_000_000)).unwrap_or_default();
+        exposition::write(&mut page, &self.tallies, &self.worker_tallies, &view, &facts, format);
         fresh(format.content_type(), page.into_bytes()).with("Vary", "Accept")
     }
 }

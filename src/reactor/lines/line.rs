@@ -1,8 +1,10 @@
 //! One connection to an upstream.
 
 use std::io;
+use std::sync::Arc;
 
 use crate::base::clock::Tick;
+use crate::gateway::upstream::Endpoint;
 use crate::reactor::floor::Edge;
 use crate::reactor::readiness::Readiness;
 use crate::reactor::stream::Stream;
@@ -12,8 +14,9 @@ pub(in crate::reactor) struct Line<S: Stream> {
     /// There as soon as it was dialled.
     stream: Option<S>,
     pub readiness: Readiness,
-    /// The number of its server.
-    pub endpoint: u32,
+    /// Its server, and which reactor counts.
+    endpoint: Arc<Endpoint>,
+    reactor: u32,
     /// The client that uses it, by slot and generation.
     user: Option<(u32, u32)>,
     /// When an idle one is closed.
@@ -23,16 +26,23 @@ pub(in crate::reactor) struct Line<S: Stream> {
 }
 
 impl<S: Stream> Line<S> {
-    pub(super) fn vacant(endpoint: u32, user: (u32, u32)) -> Line<S> {
+    pub(super) fn vacant(endpoint: &Arc<Endpoint>, reactor: u32, user: (u32, u32)) -> Line<S> {
+        endpoint.tallies.of(reactor).dialled.add(1);
+        let endpoint = Arc::clone(endpoint);
         let mut readiness = Readiness::FRESH;
         // Nothing was heard of it yet: the first edge tells whether it stands.
         readiness.read_blocked();
         readiness.write_blocked();
-        Line { stream: None, readiness, endpoint, user: Some(user), expires: Tick(0), is_standing: false }
+        let user = Some(user);
+        Line { stream: None, readiness, endpoint, reactor, user, expires: Tick(0), is_standing: false }
     }
 
     pub(super) fn connect(&mut self, stream: S) {
         self.stream = Some(stream);
+    }
+
+    pub(super) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
     }
 
     pub(super) fn user(&self) -> Option<(u32, u32)> {
@@ -155,5 +165,11 @@ impl<S: Stream> Line<S> {
     #[cfg(test)]
     pub(in crate::reactor) fn stream(&self) -> Option<&S> {
         self.stream.as_ref()
+    }
+}
+
+impl<S: Stream> Drop for Line<S> {
+    fn drop(&mut self) {
+        self.endpoint.tallies.of(self.reactor).hung_up.add(1);
     }
 }

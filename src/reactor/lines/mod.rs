@@ -14,6 +14,7 @@ mod line;
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 pub(super) use dial::KernelDialer;
 pub(super) use line::Line;
@@ -52,6 +53,8 @@ pub(super) struct Lines<S: Stream> {
     relays: Pool<Relay>,
     sweep_at: Option<Tick>,
     pub chooser: Chooser,
+    /// Which reactor counts.
+    pub reactor: u32,
     pub index: Box<AnswerIndex>,
     /// Clients that wait for a line, by the name of their upstream.
     waiting: HashMap<Box<str>, VecDeque<(u32, u32)>>,
@@ -70,6 +73,8 @@ pub struct UpstreamMeans {
     pub seed: u64,
     /// Reactors there are.
     pub reactors: u32,
+    /// Which of them this is.
+    pub reactor: u32,
 }
 
 /// Inputs whose memory is kept while their clients wait. The newest are warm, and the others go.
@@ -92,6 +97,7 @@ impl<S: Stream> Lines<S> {
             shelf: Vec::new(),
             relays: Pool::with_limit(u32::MAX),
             sweep_at: None,
+            reactor: means.reactor,
             chooser: Chooser::new(means.seed, means.reactors),
             index: Box::default(),
             waiting: HashMap::new(),
@@ -107,11 +113,12 @@ impl<S: Stream> Lines<S> {
 
     /// A line that is open already and that nobody uses: the one used last, since the server is least likely
     /// to be about to close it.
-    pub(super) fn pick_idle(&mut self, endpoint: &Endpoint, user: (u32, u32)) -> Option<LineName> {
+    pub(super) fn pick_idle(&mut self, endpoint: &Arc<Endpoint>, user: (u32, u32)) -> Option<LineName> {
         let shelf = self.idle.get_mut(endpoint.id as usize)?;
         while let Some(key) = shelf.pop() {
             if let Some(line) = self.slots.get_mut(key) {
                 line.lend_to(user);
+                endpoint.tallies.of(self.reactor).reused.add(1);
                 return Some((key.index(), key.generation()));
             }
         }
@@ -122,11 +129,11 @@ impl<S: Stream> Lines<S> {
     ///
     /// # Errors
     /// What the kernel says, or that there are as many as may be.
-    pub(super) fn dial(&mut self, endpoint: &Endpoint, user: (u32, u32)) -> io::Result<LineName> {
+    pub(super) fn dial(&mut self, endpoint: &Arc<Endpoint>, user: (u32, u32)) -> io::Result<LineName> {
         if self.slots.is_full() && !self.close_longest_idle() {
             return Err(io::Error::from_raw_os_error(libc::EMFILE));
         }
-        let key = match self.slots.insert(Line::vacant(endpoint.id, user)) {
+        let key = match self.slots.insert(Line::vacant(endpoint, self.reactor, user)) {
             Ok(key) => key,
             Err(_) => return Err(io::Error::from_raw_os_error(libc::EMFILE)),
         };
@@ -157,7 +164,7 @@ impl<S: Stream> Lines<S> {
             self.slots.remove(key);
             return;
         }
-        let endpoint = line.endpoint as usize;
+        let endpoint = line.endpoint().id as usize;
         line.rest(expires);
         if self.idle.len() <= endpoint {
             self.idle.resize_with(endpoint + 1, Vec::new);
@@ -350,7 +357,7 @@ impl<S> Dialer<S> for NoDialer {
 
 #[cfg(test)]
 impl UpstreamMeans {
-    pub(super) const NONE: UpstreamMeans = UpstreamMeans { lines_max: 0, seed: 0, reactors: 1 };
+    pub(super) const NONE: UpstreamMeans = UpstreamMeans { lines_max: 0, seed: 0, reactors: 1, reactor: 0 };
 }
 
 fn is_out_of_descriptors(error: &io::Error) -> bool {

@@ -23,6 +23,7 @@ use crate::gateway::site::Site;
 use crate::gateway::upstream::Outcome;
 use crate::http::{Response, Status};
 use crate::observe::log::Level;
+use crate::observe::site::CHANGES;
 use crate::proto::h1::encode::trailer_name;
 use crate::reactor::relay::{Relay, Stage};
 use crate::reactor::stream::Stream;
@@ -208,8 +209,12 @@ fn count_out<S: Stream>(relay: &mut Relay, site: &Site, outcome: Outcome, turn: 
         return;
     }
     let cluster = &site.clusters()[relay.cluster];
+    let tally = cluster.members[relay.member].endpoint.tallies.of(turn.lines.reactor);
+    tally.done.add(1);
     let change = turn.lines.chooser.ended(cluster, relay.member, outcome, now_ms(turn));
     if let Some(change) = change {
+        let at = CHANGES.iter().position(|label| *label == change.label());
+        at.into_iter().for_each(|at| tally.changes[at].add(1));
         let server = &cluster.members[relay.member].endpoint.label;
         let name = &cluster.spec.name;
         turn.log.event(Level::Warn, "upstream", format_args!("{name} {server}: {}", change.label()));

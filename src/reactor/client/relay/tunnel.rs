@@ -38,6 +38,7 @@ impl<S: Stream> Client<S> {
         if let Some(method) = busy.pending.method {
             turn.tally.answers.add(method as usize, status.code(), 1);
         }
+        site.clusters()[relay.cluster].tallies.of(turn.lines.reactor).tunnels.add(1);
         relay.upload.forget();
         relay.stage = Stage::Tunnel;
         relay.dues.head = None;
