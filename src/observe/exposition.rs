@@ -5,6 +5,7 @@
 //! two formats hold the same samples under the same names.
 //! Not here: which of the two a scraper asked for, and the numbers themselves, see [`Tally`].
 
+mod reloads;
 mod site;
 mod workers;
 
@@ -14,7 +15,7 @@ use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 use super::log::Dropped;
-use super::{Answers, Family, Histogram, Snapshot, Tally, WorkerTally};
+use super::{Answers, Family, Histogram, Reloads, Snapshot, Tally, WorkerTally};
 
 /// A format to write in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +56,8 @@ pub struct Facts<'a> {
     pub workers_stuck: u32,
     /// What the log could not write.
     pub dropped: Dropped,
+    /// How reloads went.
+    pub reloads: Option<&'a Reloads>,
 }
 
 /// Appends everything to `out`. All tallies of reactors must have been made with the same labels.
@@ -75,6 +78,7 @@ pub fn write(
     page.workers(workers, facts.workers_stuck);
     page.site(site);
     page.log(facts.dropped);
+    facts.reloads.into_iter().for_each(|reloads| page.reloads(reloads));
     if format == Exposition::OpenMetrics {
         page.out.push_str("# EOF\n");
     }
@@ -337,6 +341,7 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     const FACTS: Facts<'static> = Facts {
+        reloads: None,
         version: "0.1.0-\"odd\\\n{}",
         start_unix_seconds: 1_795_256_773,
         connections_max: 10_000,

@@ -165,7 +165,7 @@ impl<S: Stream> Floor<S> {
             discard: means.discard,
             clock,
         };
-        floor.look_at_trust();
+        floor.look_at_site();
         floor
     }
 

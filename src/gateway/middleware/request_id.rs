@@ -1,8 +1,9 @@
 //! A name for every request, by which its client, its log lines and its handler speak of the same one.
 //!
 //! The caller's `X-Request-Id` where it is a sane one, else one made here; noted, answered as `X-Request-Id`
-//! and passed on as such to servers behind. What a client sends ends up in logs and in other servers' fields, so it is bounded and of
-//! few characters. Not here: where the name is told (`access_log`, the log of panics and stuck handlers).
+//! and passed on as such to servers behind. What a client sends ends up in logs and in other servers' fields,
+//! so it is bounded and of few characters. Not here: where the name is told (`access_log`, the log of panics
+//! and stuck handlers).
 
 use std::str;
 

@@ -20,7 +20,7 @@ use crate::http::{Method, MethodSet};
 /// Tables that outlive a reload, each with what it was made for.
 #[derive(Default)]
 pub struct Kept {
-    rates: Vec<(String, RateLimit, Arc<RateTable>)>,
+    rates: Vec<(String, RateLimit, Secret, Arc<RateTable>)>,
     counts: Vec<(String, ConcurrencyLimit, Secret, Arc<Counts>)>,
 }
 
@@ -32,8 +32,8 @@ pub fn make(step: &Step, kept: &mut Kept, seed: u64) -> Result<Arc<dyn Middlewar
     let (name, secret) = (step.name.as_str(), Secret::of(seed));
     Ok(match &step.kind {
         StepKind::RateLimit(limit) => {
-            let table = kept.rate_table(name, limit, secret)?;
-            Arc::new(guard::RateLimit::new(name, limit, table))
+            let (secret, table) = kept.rate_table(name, limit, secret)?;
+            Arc::new(guard::RateLimit::new(name, limit, table, secret))
         }
         StepKind::Concurrency(limit) => {
             let (secret, counts) = kept.counts(name, limit, secret)?;
@@ -41,7 +41,10 @@ pub fn make(step: &Step, kept: &mut Kept, seed: u64) -> Result<Arc<dyn Middlewar
         }
         StepKind::Access { allow, deny } => Arc::new(guard::Access::new(allow, deny)),
         StepKind::Jwt(config) => Arc::new(jwt(config)?),
-        StepKind::Basic(_) => return Err("is not there yet".to_owned()),
+        StepKind::Basic(config) => {
+            config.field.as_deref().map(edit_fields::checked).transpose()?;
+            Arc::new(guard::Basic::new(config, secret)?)
+        }
         StepKind::Fields { request, response } => {
             Arc::new(EditFields::new(secret.name(name), request, response)?)
         }
@@ -53,25 +56,26 @@ pub fn make(step: &Step, kept: &mut Kept, seed: u64) -> Result<Arc<dyn Middlewar
 }
 
 impl Kept {
+    /// A table, and the secret that its keys are made with.
     fn rate_table(
         &mut self,
         name: &str,
         limit: &RateLimit,
         secret: Secret,
-    ) -> Result<Arc<RateTable>, String> {
+    ) -> Result<(Secret, Arc<RateTable>), String> {
         if limit.requests == 0 || limit.per_ms == 0 || limit.burst == 0 {
             return Err("lets nobody pass: its requests, time and burst are at least 1".to_owned());
         }
         fits(limit.keys_max, rate::KEYS_MAX)?;
         // What no site uses any more is dropped here, one reload late.
         self.rates.retain(|(.., table)| Arc::strong_count(table) > 1);
-        let known = self.rates.iter().find(|(known, same, _)| known == name && same == limit);
-        if let Some((.., table)) = known {
-            return Ok(Arc::clone(table));
+        let known = self.rates.iter().find(|(known, same, ..)| known == name && same == limit);
+        if let Some((_, _, secret, table)) = known {
+            return Ok((*secret, Arc::clone(table)));
         }
-        let table = Arc::new(RateTable::new(limit.into(), limit.keys_max, secret));
-        self.rates.push((name.to_owned(), limit.clone(), Arc::clone(&table)));
-        Ok(table)
+        let table = Arc::new(RateTable::new(limit.into(), limit.keys_max));
+        self.rates.push((name.to_owned(), limit.clone(), secret, Arc::clone(&table)));
+        Ok((secret, table))
     }
 
     /// A table, and the secret that its keys are made with.

@@ -14,8 +14,10 @@ pub(in crate::reactor) struct Line<S: Stream> {
     /// There as soon as it was dialled.
     stream: Option<S>,
     pub readiness: Readiness,
-    /// Its server, and which reactor counts.
+    /// Its server. As long as a line knows it, no other gets its number, so that a line on the shelf of that
+    /// number leads to it and nowhere else.
     endpoint: Arc<Endpoint>,
+    /// Which reactor counts.
     reactor: u32,
     /// The client that uses it, by slot and generation.
     user: Option<(u32, u32)>,
@@ -26,9 +28,8 @@ pub(in crate::reactor) struct Line<S: Stream> {
 }
 
 impl<S: Stream> Line<S> {
-    pub(super) fn vacant(endpoint: &Arc<Endpoint>, reactor: u32, user: (u32, u32)) -> Line<S> {
+    pub(super) fn vacant(endpoint: Arc<Endpoint>, reactor: u32, user: (u32, u32)) -> Line<S> {
         endpoint.tallies.of(reactor).dialled.add(1);
-        let endpoint = Arc::clone(endpoint);
         let mut readiness = Readiness::FRESH;
         // Nothing was heard of it yet: the first edge tells whether it stands.
         readiness.read_blocked();
@@ -37,12 +38,13 @@ impl<S: Stream> Line<S> {
         Line { stream: None, readiness, endpoint, reactor, user, expires: Tick(0), is_standing: false }
     }
 
-    pub(super) fn connect(&mut self, stream: S) {
-        self.stream = Some(stream);
+    /// The number of its server.
+    pub(super) fn endpoint(&self) -> u32 {
+        self.endpoint.id
     }
 
-    pub(super) fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
+    pub(super) fn connect(&mut self, stream: S) {
+        self.stream = Some(stream);
     }
 
     pub(super) fn user(&self) -> Option<(u32, u32)> {

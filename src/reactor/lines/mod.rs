@@ -45,6 +45,8 @@ pub(super) struct Lines<S: Stream> {
     slots: Slots<Line<S>>,
     /// Those without a user, by their server's number, the longest idle first.
     idle: Vec<Vec<Key<Line<S>>>>,
+    /// Whether a server of that number is one of the gateway's now: lines to others are not kept.
+    wanted: Vec<bool>,
     dialer: Box<dyn Dialer<S>>,
     buffers: Pool<ReadBuffer>,
     buffer_bytes: u32,
@@ -91,6 +93,7 @@ impl<S: Stream> Lines<S> {
         Lines {
             slots: Slots::with_limit(means.lines_max),
             idle: Vec::new(),
+            wanted: Vec::new(),
             dialer,
             buffers: Pool::with_limit(u32::MAX),
             buffer_bytes,
@@ -133,7 +136,7 @@ impl<S: Stream> Lines<S> {
         if self.slots.is_full() && !self.close_longest_idle() {
             return Err(io::Error::from_raw_os_error(libc::EMFILE));
         }
-        let key = match self.slots.insert(Line::vacant(endpoint, self.reactor, user)) {
+        let key = match self.slots.insert(Line::vacant(Arc::clone(endpoint), self.reactor, user)) {
             Ok(key) => key,
             Err(_) => return Err(io::Error::from_raw_os_error(libc::EMFILE)),
         };
@@ -159,12 +162,13 @@ impl<S: Stream> Lines<S> {
     pub(super) fn rest(&mut self, name: LineName, idle_max: u32, expires: Tick) {
         let key = Key::from_parts(name.0, name.1);
         let Some(line) = self.slots.get_mut(key) else { return };
-        if !line.is_quiet() {
-            // It was told of while somebody used it and will not be told of again.
+        let endpoint = line.endpoint() as usize;
+        // It was told of while somebody used it and will not be told of again; or a reload has taken its
+        // server out meanwhile.
+        if !line.is_quiet() || self.wanted.get(endpoint) != Some(&true) {
             self.slots.remove(key);
             return;
         }
-        let endpoint = line.endpoint().id as usize;
         line.rest(expires);
         if self.idle.len() <= endpoint {
             self.idle.resize_with(endpoint + 1, Vec::new);
@@ -181,6 +185,23 @@ impl<S: Stream> Lines<S> {
         }
         if self.sweep_at.is_none() {
             self.sweep_at = Some(expires);
+        }
+    }
+
+    /// Keeps lines to the servers of these numbers from here on, and closes the idle ones to others; who uses
+    /// one goes on.
+    pub(super) fn keep_only(&mut self, endpoints: impl Iterator<Item = u32>) {
+        self.wanted.clear();
+        for endpoint in endpoints.map(|id| id as usize) {
+            if self.wanted.len() <= endpoint {
+                self.wanted.resize(endpoint + 1, false);
+            }
+            self.wanted[endpoint] = true;
+        }
+        for (endpoint, shelf) in self.idle.iter_mut().enumerate() {
+            if self.wanted.get(endpoint) != Some(&true) {
+                std::mem::take(shelf).into_iter().for_each(|key| drop(self.slots.remove(key)));
+            }
         }
     }
 
