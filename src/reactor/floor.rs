@@ -23,12 +23,12 @@ use crate::base::slots::{Key, Slots};
 use crate::base::spare::Spare;
 use crate::base::wheel::Wheel;
 use crate::config::{AccessFormat, Limits};
+use crate::gateway::handler::files::Folders;
 use crate::gateway::{Arrival, Gateway, Notes};
 use crate::http::HeadIndex;
 use crate::observe::Tally;
 use crate::observe::log::{Level, Log};
 use crate::proto::h1::Stamp;
-use crate::reactor::SITE_ADMIN;
 use crate::reactor::access::Access;
 use crate::reactor::client::{Busy, Client};
 use crate::reactor::dispatch::{Dispatch, Dispatching};
@@ -36,6 +36,7 @@ use crate::reactor::epoch::Epoch;
 use crate::reactor::lines::{Dialer, Lines, UpstreamMeans};
 use crate::reactor::stream::Stream;
 use crate::reactor::turn::{CloseReason, Step, Turn};
+use crate::reactor::{SITE_ADMIN, SITE_MAIN};
 
 /// What connections are served with.
 pub struct Means {
@@ -103,6 +104,8 @@ pub(super) struct Floor<S: Stream> {
     pub tally: Arc<Tally>,
     pub log: Log,
     epoch: Arc<Epoch>,
+    /// Those of the epoch, open in this thread's table.
+    folders: Folders,
     arrival: Arrival,
     lines: Lines<S>,
     access: Option<Access>,
@@ -141,6 +144,7 @@ impl<S: Stream> Floor<S> {
             log: means.log,
             lines: Lines::new(dialer, &means.upstream, means.buffer_bytes),
             arrival: Arrival::UNKNOWN,
+            folders: means.gateways[usize::from(SITE_MAIN)].open_folders(),
             epoch: Epoch::new(means.gateways),
             clients: Slots::with_limit(means.clients_max),
             admin_clients: 0,
@@ -161,7 +165,7 @@ impl<S: Stream> Floor<S> {
             discard: means.discard,
             clock,
         };
-        floor.look_at_trust();
+        floor.look_at_site();
         floor
     }
 
@@ -437,6 +441,7 @@ impl<S: Stream> Floor<S> {
             stamp: &mut self.stamp,
             limits: &self.limits,
             epoch: &self.epoch,
+            folders: &self.folders,
             arrival: &mut self.arrival,
             lines: &mut self.lines,
             pool: &mut self.pool,

@@ -6,6 +6,7 @@ use crate::base::buffer::ReadBuffer;
 use crate::base::clock::Clock;
 use crate::base::pool::Pool;
 use crate::config::Limits;
+use crate::gateway::handler::files::Folders;
 use crate::gateway::{Arrival, Notes};
 use crate::http::HeadIndex;
 use crate::observe::Tally;
@@ -25,6 +26,8 @@ pub(super) struct Turn<'a, S: Stream> {
     pub limits: &'a Limits,
     /// What requests that come now are answered by.
     pub epoch: &'a Arc<Epoch>,
+    /// The directories that these serve from.
+    pub folders: &'a Folders,
     /// When and from where the request at hand came.
     pub arrival: &'a mut Arrival,
     /// Connections to upstreams.

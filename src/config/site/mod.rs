@@ -176,7 +176,7 @@ pub enum Part {
     Text(String),
     /// `{host}`: the host the client named, without its port.
     Host,
-    /// `{path}`: the path as the client sent it, encoded.
+    /// `{path}`: the path as it was understood, encoded: without dot segments and doubled slashes.
     Path,
     /// `{query}`: the query with its `?`, or nothing.
     Query,

@@ -36,22 +36,27 @@ impl Secret {
         Secret(seed ^ 0x6d79_7269_6170_6f64, seed.rotate_left(32) ^ 0x9e37_79b9_7f4a_7c15)
     }
 
-    /// The key of a request.
+    /// The key of a request. Who leaves out what it is made of shares nothing with others who do, but counts
+    /// as a client.
     #[must_use]
     pub fn key(&self, by: &KeyOf, exchange: &Exchange<'_>) -> u64 {
+        self.find(by, exchange).unwrap_or_else(|| self.client(exchange.arrival().client))
+    }
+
+    /// The key of a request that has what it is made of.
+    #[must_use]
+    pub fn find(&self, by: &KeyOf, exchange: &Exchange<'_>) -> Option<u64> {
         let request = exchange.request();
-        let found = match by {
+        match by {
             KeyOf::Everybody => Some(self.hasher(Kind::Everybody).finish()),
-            KeyOf::Client => None,
+            KeyOf::Client => exchange.arrival().client.map(|address| self.client(Some(address))),
             KeyOf::Header(name) => self.of_fields(&request, name),
             KeyOf::Cookie(name) => cookie(&request, name).map(|value| self.of_bytes(Kind::Cookie, value)),
             KeyOf::Claim(name) => {
                 let claim = exchange.notes().kept::<Claims>().and_then(|claims| claims.text(name));
                 claim.map(|claim| self.of_bytes(Kind::Claim, claim.as_bytes()))
             }
-        };
-        // Who leaves the field out shares nothing with others who do.
-        found.unwrap_or_else(|| self.client(exchange.arrival().client))
+        }
     }
 
     /// The key of a client. Of IPv6 its network of 64 bits, since that is the least one subscriber has; the

@@ -5,13 +5,14 @@
 
 use std::sync::Arc;
 
+use super::ask::{Ask, Nobody, Outcome};
 use super::balance::{Dice, Field};
-use super::breaker::{Plan, Trial, Window, local_requests_min};
-use super::ejection::{self, Latency};
+use super::breaker::Plan;
+use super::ejection;
 use super::retry::Budget;
+use super::slot::Slot;
 use super::vitals::{BreakerState, Change, Reason};
 use super::{Cluster, Endpoint, Member};
-use crate::config::site::Breaker;
 
 /// See the module. One for each reactor.
 pub struct Chooser {
@@ -26,93 +27,6 @@ pub struct Chooser {
     /// Kept for its room.
     means_us: Vec<u32>,
     news: Vec<(Arc<Endpoint>, Change)>,
-}
-
-/// What is asked of a [`Chooser`].
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Ask<'a> {
-    /// The hash of what the request is balanced by. `None`: it has nothing of the kind, and is balanced by
-    /// turns.
-    pub key: Option<u64>,
-    /// Endpoints that this request was sent to before.
-    pub tried: &'a [u32],
-    /// Monotonic milliseconds.
-    pub now_ms: u64,
-}
-
-/// Why nobody was chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Nobody {
-    /// No server is there, or none may be asked.
-    AllOut,
-    /// Those that may be asked were tried before.
-    AllTried,
-    /// Those that may be asked have as many requests under way as they may have connections.
-    AllFull,
-}
-
-/// How a request ended, as far as it says something about the server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The server answered.
-    Success {
-        /// From the request to the head of its answer.
-        latency_us: u32,
-    },
-    /// The server is to blame.
-    Failure(FailureKind),
-    /// The client went: it says nothing.
-    Abandoned,
-}
-
-/// What a server did wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum FailureKind {
-    /// It refused the connection, or could not be reached.
-    Connect,
-    /// The connection did not stand in time.
-    ConnectTimeout,
-    /// The answer did not begin in time.
-    Silent,
-    /// The answer was none, or broke off.
-    Broken,
-    /// It answered 502, 503 or 504.
-    Status,
-}
-
-impl FailureKind {
-    /// A short name for logs and metrics.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            FailureKind::Connect => "connect",
-            FailureKind::ConnectTimeout => "connect_timeout",
-            FailureKind::Silent => "silent",
-            FailureKind::Broken => "broken",
-            FailureKind::Status => "status",
-        }
-    }
-}
-
-/// What one reactor knows of one server.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Slot {
-    /// Whose it is: an id may have been another's.
-    serial: u64,
-    pub(super) under_way: u32,
-    /// What it is owed, by turns.
-    pub(super) credit: i64,
-    /// Failures in a row, as the breaker counts them.
-    breaker_failures: u32,
-    /// Failures in a row, as ejection counts them.
-    ejection_failures: u32,
-    /// Trials that this reactor has under way, of that round of the breaker.
-    trials: u8,
-    round: u8,
-    /// Ejections it knows of.
-    ejections: u32,
-    latency: Latency,
-    window: Window,
 }
 
 /// What one reactor knows of one upstream.
@@ -201,7 +115,7 @@ impl Chooser {
         let by_breaker = self.tell_breaker(cluster, endpoint, outcome, now_ms);
         let by_ejection = self.tell_ejection(cluster, member, outcome, now_ms);
         if by_breaker.is_some() {
-            self.news.extend(by_ejection.map(|change| (Arc::clone(endpoint), change)));
+            self.note(endpoint, by_ejection);
         }
         by_breaker.or(by_ejection)
     }
@@ -226,6 +140,16 @@ impl Chooser {
     #[must_use]
     pub fn under_way(&self, endpoint: u32) -> u32 {
         self.slots.get(endpoint as usize).map_or(0, |slot| slot.under_way)
+    }
+
+    fn note(&mut self, endpoint: &Arc<Endpoint>, change: Option<Change>) {
+        // Nobody need listen: what is not asked for is lost beyond this.
+        const NEWS_MAX: usize = 64;
+        if let Some(change) = change
+            && self.news.len() < NEWS_MAX
+        {
+            self.news.push((Arc::clone(endpoint), change));
+        }
     }
 
     /// Finds out who may be chosen: the best that there are.
@@ -281,7 +205,7 @@ impl Chooser {
     fn standing_of_suspect(&mut self, cluster: &Cluster, endpoint: &Arc<Endpoint>, now_ms: u64) -> Standing {
         if endpoint.vitals.has_ejection() {
             let change = ejection::bring_back(endpoint, now_ms);
-            self.news.extend(change.map(|change| (Arc::clone(endpoint), change)));
+            self.note(endpoint, change);
         }
         let word = endpoint.vitals.word();
         if plan(cluster).is_some_and(|plan| !plan.lets_in(word, now_ms)) {
@@ -307,14 +231,14 @@ impl Chooser {
         }
         let Some(plan) = plan(cluster) else {
             let change = vitals.abolish_breaker(now_ms);
-            self.news.extend(change.map(|change| (Arc::clone(endpoint), change)));
+            self.note(endpoint, change);
             return true;
         };
         let Some((round, change)) = vitals.take_permit(&plan, now_ms) else {
             // It may have been closed meanwhile.
             return vitals.word().state == BreakerState::Closed;
         };
-        self.news.extend(change.map(|change| (Arc::clone(endpoint), change)));
+        self.note(endpoint, change);
         let slot = &mut self.slots[endpoint.id as usize];
         slot.forget_what_is_over(endpoint);
         slot.trials = if slot.round == round { slot.trials + 1 } else { 1 };
@@ -444,41 +368,6 @@ impl Chooser {
             *group = Group { serial: cluster.pool.serial, ..Group::default() };
         }
         group
-    }
-}
-
-impl Outcome {
-    fn as_trial(self) -> Trial {
-        match self {
-            Outcome::Success { .. } => Trial::Succeeded,
-            Outcome::Failure(_) => Trial::Failed,
-            Outcome::Abandoned => Trial::Abandoned,
-        }
-    }
-}
-
-impl Slot {
-    /// A verdict was spoken since, here or elsewhere: what was counted before it does not count again.
-    fn forget_what_is_over(&mut self, endpoint: &Endpoint) {
-        let round = endpoint.vitals.word().round;
-        if self.round != round {
-            *self = Slot { round, trials: 0, breaker_failures: 0, window: Window::default(), ..*self };
-        }
-        let ejections = endpoint.vitals.ejections();
-        if self.ejections != ejections {
-            *self = Slot { ejections, ejection_failures: 0, latency: Latency::default(), ..*self };
-        }
-    }
-
-    fn reason_to_open(&self, breaker: &Breaker, reactors: u32) -> Option<Reason> {
-        let requests_min = local_requests_min(breaker.requests_min, reactors);
-        if self.breaker_failures >= breaker.failures {
-            Some(Reason::FailuresInRow)
-        } else if self.window.is_bad(requests_min, breaker.share_percent) {
-            Some(Reason::FailureShare)
-        } else {
-            None
-        }
     }
 }
 

@@ -17,12 +17,16 @@
 //! asking costs nobody anything. A breaker is believed: it exists to spare servers.
 //! Not here: sockets, threads and clocks, who probes (`server::keeper`), who connects (`reactor`).
 
+mod ask;
 mod balance;
 mod breaker;
 mod chooser;
 mod directory;
 mod ejection;
 mod retry;
+#[cfg(test)]
+mod sim;
+mod slot;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -35,8 +39,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::config::site::Upstream;
+use crate::observe::site::{PerReactor, ServerTally, UpstreamTally};
 
-pub use chooser::{Ask, Chooser, FailureKind, Nobody, Outcome};
+pub use ask::{Ask, FailureKind, Nobody, Outcome};
+pub use chooser::Chooser;
 pub use directory::Directory;
 pub use vitals::{BreakerState, BreakerView, Change, Reason, Vitals};
 
@@ -59,6 +65,8 @@ pub struct Endpoint {
     point: u64,
     pool: Arc<Pool>,
     vitals: Vitals,
+    /// What reactors count of it.
+    pub tallies: PerReactor<ServerTally>,
 }
 
 impl Endpoint {
@@ -123,6 +131,8 @@ pub struct Cluster {
     pub spec: Upstream,
     /// Its servers; none when no name led anywhere.
     pub members: Vec<Member>,
+    /// What reactors count of it.
+    pub tallies: Arc<PerReactor<UpstreamTally>>,
     /// What its servers have in common over reloads.
     pool: Arc<Pool>,
 }

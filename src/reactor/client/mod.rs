@@ -187,6 +187,9 @@ impl<S: Stream> Client<S> {
         let Some(mut busy) = self.busy.take().or_else(|| turn.lend(self.number)) else {
             return Step::Thirsty;
         };
+        if busy.input.is_taken() {
+            busy.input = turn.lines.unshelve();
+        }
         let mut rest = self.work(&mut busy, turn);
         // Also where the request was found behind the news that its connection had broken.
         if busy.pending.is_open() && self.readiness.is_broken() {

@@ -10,10 +10,13 @@
 
 mod dial;
 mod line;
+#[cfg(test)]
+mod validate;
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 pub(super) use dial::KernelDialer;
 pub(super) use line::Line;
@@ -44,12 +47,18 @@ pub(super) struct Lines<S: Stream> {
     slots: Slots<Line<S>>,
     /// Those without a user, by their server's number, the longest idle first.
     idle: Vec<Vec<Key<Line<S>>>>,
+    /// Whether a server of that number is one of the gateway's now: lines to others are not kept.
+    wanted: Vec<bool>,
     dialer: Box<dyn Dialer<S>>,
     buffers: Pool<ReadBuffer>,
     buffer_bytes: u32,
+    /// Memory of clients' inputs that nobody needs for now.
+    shelf: Vec<ReadBuffer>,
     relays: Pool<Relay>,
     sweep_at: Option<Tick>,
     pub chooser: Chooser,
+    /// Which reactor counts.
+    pub reactor: u32,
     pub index: Box<AnswerIndex>,
     /// Clients that wait for a line, by the name of their upstream.
     waiting: HashMap<Box<str>, VecDeque<(u32, u32)>>,
@@ -68,7 +77,12 @@ pub struct UpstreamMeans {
     pub seed: u64,
     /// Reactors there are.
     pub reactors: u32,
+    /// Which of them this is.
+    pub reactor: u32,
 }
+
+/// Inputs whose memory is kept while their clients wait. The newest are warm, and the others go.
+const SHELF_MAX: usize = 32;
 
 /// Clients that may wait for a line of one upstream, on each reactor. Over it: 503.
 const WAITING_MAX: usize = 1024;
@@ -81,11 +95,14 @@ impl<S: Stream> Lines<S> {
         Lines {
             slots: Slots::with_limit(means.lines_max),
             idle: Vec::new(),
+            wanted: Vec::new(),
             dialer,
             buffers: Pool::with_limit(u32::MAX),
             buffer_bytes,
+            shelf: Vec::new(),
             relays: Pool::with_limit(u32::MAX),
             sweep_at: None,
+            reactor: means.reactor,
             chooser: Chooser::new(means.seed, means.reactors),
             index: Box::default(),
             waiting: HashMap::new(),
@@ -101,11 +118,12 @@ impl<S: Stream> Lines<S> {
 
     /// A line that is open already and that nobody uses: the one used last, since the server is least likely
     /// to be about to close it.
-    pub(super) fn pick_idle(&mut self, endpoint: &Endpoint, user: (u32, u32)) -> Option<LineName> {
+    pub(super) fn pick_idle(&mut self, endpoint: &Arc<Endpoint>, user: (u32, u32)) -> Option<LineName> {
         let shelf = self.idle.get_mut(endpoint.id as usize)?;
         while let Some(key) = shelf.pop() {
             if let Some(line) = self.slots.get_mut(key) {
                 line.lend_to(user);
+                endpoint.tallies.of(self.reactor).reused.add(1);
                 return Some((key.index(), key.generation()));
             }
         }
@@ -116,11 +134,11 @@ impl<S: Stream> Lines<S> {
     ///
     /// # Errors
     /// What the kernel says, or that there are as many as may be.
-    pub(super) fn dial(&mut self, endpoint: &Endpoint, user: (u32, u32)) -> io::Result<LineName> {
+    pub(super) fn dial(&mut self, endpoint: &Arc<Endpoint>, user: (u32, u32)) -> io::Result<LineName> {
         if self.slots.is_full() && !self.close_longest_idle() {
             return Err(io::Error::from_raw_os_error(libc::EMFILE));
         }
-        let key = match self.slots.insert(Line::vacant(endpoint.id, user)) {
+        let key = match self.slots.insert(Line::vacant(Arc::clone(endpoint), self.reactor, user)) {
             Ok(key) => key,
             Err(_) => return Err(io::Error::from_raw_os_error(libc::EMFILE)),
         };
@@ -146,7 +164,13 @@ impl<S: Stream> Lines<S> {
     pub(super) fn rest(&mut self, name: LineName, idle_max: u32, expires: Tick) {
         let key = Key::from_parts(name.0, name.1);
         let Some(line) = self.slots.get_mut(key) else { return };
-        let endpoint = line.endpoint as usize;
+        let endpoint = line.endpoint() as usize;
+        // It was told of while somebody used it and will not be told of again; or a reload has taken its
+        // server out meanwhile.
+        if !line.is_quiet() || self.wanted.get(endpoint) != Some(&true) {
+            self.slots.remove(key);
+            return;
+        }
         line.rest(expires);
         if self.idle.len() <= endpoint {
             self.idle.resize_with(endpoint + 1, Vec::new);
@@ -161,8 +185,25 @@ impl<S: Stream> Lines<S> {
             let oldest = self.idle[endpoint].remove(0);
             self.slots.remove(oldest);
         }
-        if self.sweep_at.is_none() {
+        if self.sweep_at.is_none_or(|at| at.has_reached(expires)) {
             self.sweep_at = Some(expires);
+        }
+    }
+
+    /// Keeps lines to the servers of these numbers from here on, and closes the idle ones to others; who uses
+    /// one goes on.
+    pub(super) fn keep_only(&mut self, endpoints: impl Iterator<Item = u32>) {
+        self.wanted.clear();
+        for endpoint in endpoints.map(|id| id as usize) {
+            if self.wanted.len() <= endpoint {
+                self.wanted.resize(endpoint + 1, false);
+            }
+            self.wanted[endpoint] = true;
+        }
+        for (endpoint, shelf) in self.idle.iter_mut().enumerate() {
+            if self.wanted.get(endpoint) != Some(&true) {
+                std::mem::take(shelf).into_iter().for_each(|key| drop(self.slots.remove(key)));
+            }
         }
     }
 
@@ -248,6 +289,18 @@ impl<S: Stream> Lines<S> {
         self.buffers.give_back(buffer);
     }
 
+    /// Takes the memory of a client's input that lies empty while its answer is waited for.
+    pub(super) fn shelve(&mut self, input: ReadBuffer) {
+        if self.shelf.len() < SHELF_MAX {
+            self.shelf.push(input);
+        }
+    }
+
+    /// Memory for a client's input.
+    pub(super) fn unshelve(&mut self) -> ReadBuffer {
+        self.shelf.pop().unwrap_or_else(|| ReadBuffer::with_size(self.buffer_bytes))
+    }
+
     pub(super) fn lend_relay(&mut self) -> Box<Relay> {
         self.relays.lend(Relay::default).unwrap_or_default()
     }
@@ -327,7 +380,7 @@ impl<S> Dialer<S> for NoDialer {
 
 #[cfg(test)]
 impl UpstreamMeans {
-    pub(super) const NONE: UpstreamMeans = UpstreamMeans { lines_max: 0, seed: 0, reactors: 1 };
+    pub(super) const NONE: UpstreamMeans = UpstreamMeans { lines_max: 0, seed: 0, reactors: 1, reactor: 0 };
 }
 
 fn is_out_of_descriptors(error: &io::Error) -> bool {

@@ -9,6 +9,20 @@
 //!                                         v
 //!                                    tell(news)
 //! ```
+//! A start goes so, and a reload the same way from the second line on, with the book that was told last:
+//!
+//! ```text
+//!   let keeper = Keeper::start(of_machine(), log, tell)?;       before any reactor has a table of its own
+//!   let mut sights = Sights::of([file]);                        before the file is read
+//!   let loaded = config::load(raw)?;                            reads it
+//!   let hosts = all names_of(upstream) of the site
+//!   let (book, not_found) = resolve_all(&of_machine(), hosts, patience);    at the start only
+//!   sights.add(files_of(&loaded.config.site));                  before they are read, too
+//!   let site = Site::new(..)?;                                  by `book.addresses(&server.address)`
+//!   ... reactors run with it ...
+//!   keeper.hand().attend(Duties::of(site.clusters(), book, sights));
+//! ```
+//!
 //! Promises: at rest it sleeps without a tick; it ends within a second whatever is under way; what it finds
 //! it tells by one function, on its own thread, whose panics it outlives. What it opens stays in the
 //! process's own table of descriptors: start it *before* the reactors, so that their copies of its waker wake
@@ -30,6 +44,7 @@ mod waker;
 mod watch;
 
 use std::io;
+use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -39,7 +54,7 @@ pub use names::Name;
 pub use sights::Sights;
 pub use target::{OUTCOMES, ProbeFailure, Target};
 
-use crate::config::site::{Address, NameBook, Upstream};
+use crate::config::site::{Address, Fallback, KeySource, NameBook, Site, StepKind, Upstream};
 use crate::gateway::upstream::{Change, Cluster};
 use crate::observe::KeeperTally;
 use crate::observe::log::Log;
@@ -110,8 +125,21 @@ impl Keeper {
         log: Log,
         tell: impl FnMut(&Hand, News<'_>) + Send + 'static,
     ) -> io::Result<Keeper> {
+        Keeper::start_with(Arc::default(), resolver, log, tell)
+    }
+
+    /// Starts the thread with numbers that somebody else knows already; see [`start`](Keeper::start).
+    ///
+    /// # Errors
+    /// When there is no thread or no descriptor left.
+    pub fn start_with(
+        tally: Arc<KeeperTally>,
+        resolver: Resolver,
+        log: Log,
+        tell: impl FnMut(&Hand, News<'_>) + Send + 'static,
+    ) -> io::Result<Keeper> {
         let (mail, letters) = mpsc::channel();
-        let hand = Hand { mail, waker: Arc::new(Waker::new()?), tally: Arc::default() };
+        let hand = Hand { mail, waker: Arc::new(Waker::new()?), tally };
         let round = Round::new(letters, hand.clone(), resolver, log, Box::new(tell));
         let (alive, ended) = mpsc::channel::<()>();
         let run = move || {
@@ -186,6 +214,30 @@ enum Letter {
     Attend(Box<Duties>),
     Found(String, Found),
     Stop,
+}
+
+/// Files besides the configuration that a site is read from when it is made.
+pub fn files_of(site: &Site) -> impl Iterator<Item = &Path> {
+    let key_sets = site.steps.iter().flat_map(|step| match &step.kind {
+        StepKind::Jwt(jwt) => &jwt.keys[..],
+        _ => &[],
+    });
+    let key_sets = key_sets.filter_map(|key| match key {
+        KeySource::Jwks(path) => Some(&**path),
+        KeySource::Local { .. } => None,
+    });
+    let fallbacks = site.upstreams.iter().filter_map(|upstream| match &upstream.fallback {
+        Some(Fallback::File { path, .. }) => Some(&**path),
+        _ => None,
+    });
+    key_sets.chain(fallbacks)
+}
+
+/// Descriptors that the keeper may have open in the process's own table, for a site with so many servers to
+/// be probed: its waker and inotify, a socket for each probe and for each look-up.
+#[must_use]
+pub fn descriptors(servers_probed: usize) -> u32 {
+    2 + servers_probed.min(prober::PROBES_MAX) as u32 + round::LOOKUPS_MAX as u32
 }
 
 /// Every name of an upstream's servers, and how often it is looked up.

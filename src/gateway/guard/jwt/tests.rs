@@ -640,6 +640,12 @@ fn a_token_in_a_cookie_is_taken_out_and_the_others_are_left() {
 }
 
 #[test]
+fn where_nobody_knows_the_time_no_token_is_good() {
+    let response = asked(&good("")).at_unix(0).pass(&gate(&config())).1;
+    assert_eq!(response.status, Status::UNAUTHORIZED);
+}
+
+#[test]
 fn limits_can_count_by_claim() {
     let gate = gate(&config());
     let secret = Secret::of(1);

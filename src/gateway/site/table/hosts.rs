@@ -1,8 +1,8 @@
 //! Hosts that routes are for, by number: a request's host is looked up once, whatever the number of routes.
 
-use std::collections::HashMap;
 use std::net::Ipv6Addr;
 
+use super::quick::Map;
 use crate::config::site::HostPattern;
 
 /// See the module.
@@ -11,14 +11,14 @@ use crate::config::site::HostPattern;
 #[derive(Debug)]
 pub(super) struct Hosts {
     /// Names as `example.com`, suffixes as `.example.com`; all in lower case.
-    numbers: HashMap<Box<[u8]>, u32>,
+    numbers: Map<Box<[u8]>>,
     /// For each number that of the longest suffix that it lies below.
     wider: Vec<u32>,
 }
 
 impl Default for Hosts {
     fn default() -> Hosts {
-        Hosts { numbers: HashMap::new(), wider: vec![Hosts::ANY] }
+        Hosts { numbers: Map::default(), wider: vec![Hosts::ANY] }
     }
 }
 
@@ -57,6 +57,13 @@ impl Hosts {
             return Hosts::ANY;
         }
         let host = without_port(host);
+        // Most are written as the pattern is. What a suffix is known by is no name.
+        let as_sent = self.numbers.get(host).filter(|_| !host.starts_with(b"."));
+        as_sent.copied().unwrap_or_else(|| self.find_folded(host))
+    }
+
+    /// Whatever the case of its letters, and of an IPv6 address whatever its spelling.
+    fn find_folded(&self, host: &[u8]) -> u32 {
         let mut room = [0; Hosts::BYTES_MAX];
         let Some(name) = room.get_mut(..host.len()) else { return Hosts::ANY };
         name.copy_from_slice(host);

@@ -3,10 +3,9 @@
 //! A look-up visits a node at most once: what it costs is bounded by the path's length and the patterns that
 //! begin as the path does, not by their product.
 
-use std::collections::HashMap;
-
 use super::Entry;
 use super::pattern::Segment;
+use super::quick::Map;
 use crate::gateway::route::Params;
 
 /// See the module.
@@ -29,7 +28,7 @@ pub(super) enum Ends {
 /// What is known of paths that begin with the same segments.
 #[derive(Debug, Default)]
 struct Node {
-    texts: HashMap<Box<str>, u32>,
+    texts: Map<Box<str>>,
     /// Those with more text first.
     holes: Vec<(Box<str>, Box<str>, u32)>,
     /// Routes for the path that ends here, for all that go on, and for both.

@@ -32,6 +32,9 @@ impl<S: Stream> Client<S> {
                 return None;
             }
             Verdict::Moves => {
+                if busy.input.is_taken() {
+                    busy.input = turn.lines.unshelve();
+                }
                 let rest = self.work(&mut busy, turn);
                 return Some(self.settle(busy, rest, turn));
             }

@@ -12,6 +12,8 @@
 mod answer;
 mod choose;
 mod expire;
+#[cfg(test)]
+mod look;
 mod open;
 mod retry;
 mod tunnel;
@@ -23,6 +25,8 @@ use crate::gateway::site::Site;
 use crate::gateway::upstream::Outcome;
 use crate::http::{Response, Status};
 use crate::observe::log::Level;
+use crate::observe::site::CHANGES;
+use crate::proto::h1::encode::trailer_name;
 use crate::reactor::relay::{Relay, Stage};
 use crate::reactor::stream::Stream;
 use crate::reactor::turn::Turn;
@@ -75,6 +79,18 @@ impl<S: Stream> Client<S> {
         }
     }
 
+    /// A trailer line of the request has come. What the gateway says itself, or takes out, is not to come in
+    /// by the back door.
+    pub(super) fn relay_trailer(count: usize, busy: &mut Busy) {
+        let line = &busy.input.unread()[..count];
+        if let Some(relay) = &mut busy.pending.relay
+            && !busy.pending.notes.upstream().takes(trailer_name(line))
+        {
+            relay.upload.trailer(line);
+        }
+        busy.input.consume(count);
+    }
+
     fn step(
         &mut self,
         relay: &mut Relay,
@@ -112,6 +128,10 @@ impl<S: Stream> Client<S> {
     /// Sends what there is room for. Tells whether anything went out.
     fn send_upload(&mut self, relay: &mut Relay, site: &Site, turn: &mut Turn<'_, S>) -> bool {
         if relay.upload.unsent().is_empty() {
+            // The end of a body of known length adds no bytes, and it is the server's turn all the same.
+            if relay.upload.is_out() && relay.phases.sent_ns == 0 {
+                self.renew_step_due(relay, site, turn);
+            }
             return false;
         }
         let Some(line) = relay.line.and_then(|name| turn.lines.line(name)) else { return false };
@@ -151,6 +171,10 @@ impl<S: Stream> Client<S> {
         if let Some(input) = relay.input.take_if(|input| input.is_empty()) {
             turn.lines.take_back_buffer(input);
         }
+        // Thousands may wait for a slow server, and what they said went out long ago.
+        if busy.input.is_empty() && !busy.input.is_taken() && busy.machine.has_whole_request() {
+            turn.lines.shelve(busy.input.take());
+        }
         let is_leaving = self.readiness.is_ending() && busy.machine.has_whole_request();
         if is_leaving && !relay.is_answering() && relay.dues.gone.is_none() {
             relay.dues.gone = Some(turn.clock.after_ms(LISTENS_MS_MAX));
@@ -187,8 +211,12 @@ fn count_out<S: Stream>(relay: &mut Relay, site: &Site, outcome: Outcome, turn: 
         return;
     }
     let cluster = &site.clusters()[relay.cluster];
+    let tally = cluster.members[relay.member].endpoint.tallies.of(turn.lines.reactor);
+    tally.done.add(1);
     let change = turn.lines.chooser.ended(cluster, relay.member, outcome, now_ms(turn));
     if let Some(change) = change {
+        let at = CHANGES.iter().position(|label| *label == change.label());
+        at.into_iter().for_each(|at| tally.changes[at].add(1));
         let server = &cluster.members[relay.member].endpoint.label;
         let name = &cluster.spec.name;
         turn.log.event(Level::Warn, "upstream", format_args!("{name} {server}: {}", change.label()));
