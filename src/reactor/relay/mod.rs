@@ -254,6 +254,8 @@ impl Relay {
         self.upload.rewind();
         self.reader = AnswerReader::new(self.method, self.asks_upgrade);
         self.dues.step = None;
+        // Each try may wait for a connection anew.
+        self.dues.queue = None;
         self.phases.sent_ns = 0;
     }
 
