@@ -5,6 +5,7 @@
 //! two formats hold the same samples under the same names.
 //! Not here: which of the two a scraper asked for, and the numbers themselves, see [`Tally`].
 
+mod keeper;
 mod reloads;
 mod site;
 mod workers;
@@ -15,7 +16,7 @@ use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 use super::log::Dropped;
-use super::{Answers, Family, Histogram, Reloads, Snapshot, Tally, WorkerTally};
+use super::{Answers, Family, Histogram, KeeperTally, Reloads, Snapshot, Tally, WorkerTally};
 
 /// A format to write in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +59,8 @@ pub struct Facts<'a> {
     pub dropped: Dropped,
     /// How reloads went.
     pub reloads: Option<&'a Reloads>,
+    /// What is counted of probes, look-ups and files.
+    pub keeper: Option<&'a KeeperTally>,
 }
 
 /// Appends everything to `out`. All tallies of reactors must have been made with the same labels.
@@ -77,6 +80,7 @@ pub fn write(
     page.queues();
     page.workers(workers, facts.workers_stuck);
     page.site(site);
+    facts.keeper.into_iter().for_each(|keeper| page.keeper(keeper));
     page.log(facts.dropped);
     facts.reloads.into_iter().for_each(|reloads| page.reloads(reloads));
     if format == Exposition::OpenMetrics {
@@ -342,6 +346,7 @@ mod tests {
 
     const FACTS: Facts<'static> = Facts {
         reloads: None,
+        keeper: None,
         version: "0.1.0-\"odd\\\n{}",
         start_unix_seconds: 1_795_256_773,
         connections_max: 10_000,

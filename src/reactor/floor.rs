@@ -190,7 +190,7 @@ impl<S: Stream> Floor<S> {
     /// When something is to be done even if nothing happens.
     pub(super) fn next_moment(&self) -> Option<Tick> {
         let now = self.clock.now();
-        [self.wheel.next(), self.trim_at, self.lines.next_moment()]
+        [self.wheel.next(), self.trim_at, self.lines.next_moment(now)]
             .into_iter()
             .flatten()
             .min_by_key(|moment| moment.since(now))
@@ -296,6 +296,7 @@ impl<S: Stream> Floor<S> {
             }
         }
         self.due = due;
+        self.wake_waiting();
         self.quench();
         self.dispatch.end_batch(&self.tally, self.clock.now_ns());
     }
@@ -332,6 +333,8 @@ impl<S: Stream> Floor<S> {
     pub(super) fn end_turn(&mut self) {
         self.tend_surplus();
         self.lines.sweep(self.clock.now());
+        self.lines.look_around(self.clock.now());
+        self.wake_waiting();
         if let Some(access) = &mut self.access {
             access.lines.hand_over();
         }

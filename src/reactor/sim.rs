@@ -5,7 +5,9 @@
 //! its answers strictly. After each turn the floor's promises are checked. A failure tells its seed:
 //! `MYRIAPOD_SEED=... cargo test sim` repeats it, and `MYRIAPOD_SEEDS=...` plays more of them.
 
+mod dial;
 mod dice;
+mod gate;
 mod hands;
 mod reader;
 mod script;

@@ -259,17 +259,14 @@ fn start_keeper(
     if !may_reload && plan.config.site.upstreams.is_empty() {
         return Ok(None);
     }
-    let (reloader, log) = (desk.reloader().clone(), plan.log.clone());
+    let reloader = desk.reloader().clone();
     let tell = move |_: &Hand, news: News<'_>| match news {
         News::Addresses(book) => reloader.renew(book.clone()),
         News::Files => reloader.reload(),
-        News::Probe { target, change: Some(change), .. } => {
-            let (upstream, server) = (&target.upstream, &target.endpoint.label);
-            log.event(Level::Warn, "upstream", format_args!("{upstream} {server}: {}", change.label()));
-        }
+        // The keeper has told the server's vitals, and the log.
         News::Probe { .. } => {}
     };
-    let keeper = Keeper::start(Arc::clone(resolver), plan.log.clone(), tell);
+    let keeper = Keeper::start_with(Arc::clone(&plan.keeper), Arc::clone(resolver), plan.log.clone(), tell);
     keeper.map(Some).map_err(|error| StartError::System { attempt: "start a thread", error })
 }
 

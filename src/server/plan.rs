@@ -13,7 +13,7 @@ use crate::gateway::handler::{Alive, Cpu, Echo, Json, Lifecycle, Metrics, Plaint
 use crate::gateway::site::Site;
 use crate::http::Method;
 use crate::observe::log::{AccessTarget, Level, Log};
-use crate::observe::{Reloads, Tally, WorkerTally};
+use crate::observe::{KeeperTally, Reloads, Tally, WorkerTally};
 use crate::proto::Violation;
 use crate::reactor::{CloseReason, Dispatching, Inbox, Means, Refusal, UpstreamMeans};
 use crate::server::app::App;
@@ -51,6 +51,7 @@ pub(super) struct Plan<'a> {
     pub gateways: Arc<[Gateway]>,
     pub legacy: Legacy,
     pub reloads: Arc<Reloads>,
+    pub keeper: Arc<KeeperTally>,
     /// What makes hashes and choices unforeseeable.
     seed: u64,
     tallies: Vec<Arc<Tally>>,
@@ -97,6 +98,7 @@ impl<'a> Plan<'a> {
             gateways,
             legacy,
             reloads,
+            keeper: Arc::default(),
             seed,
             tallies,
             staff,
@@ -191,6 +193,7 @@ impl<'a> Plan<'a> {
             descriptor_limit: self.budget.descriptors_limit,
             accept: (self.spread.name(), self.spread.why()),
             reloads: Arc::clone(&self.reloads),
+            keeper: Arc::clone(&self.keeper),
         };
         gateway.with("/metrics", metrics)
     }

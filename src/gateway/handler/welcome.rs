@@ -145,6 +145,7 @@ mod tests {
         let metrics = Metrics {
             site: Arc::default(),
             reloads: Arc::default(),
+            keeper: Arc::default(),
             tallies: Vec::new(),
             worker_tallies: Vec::new(),
             lifecycle: Arc::clone(&lifecycle),

@@ -47,7 +47,7 @@ impl<S: Stream> Line<S> {
         self.stream = Some(stream);
     }
 
-    pub(super) fn user(&self) -> Option<(u32, u32)> {
+    pub(in crate::reactor) fn user(&self) -> Option<(u32, u32)> {
         self.user
     }
 
@@ -101,7 +101,7 @@ impl<S: Stream> Line<S> {
             return Ok(None);
         }
         let Some(stream) = &mut self.stream else { return Ok(None) };
-        match stream.read(into) {
+        match again_if_interrupted(|| stream.read(into)) {
             Ok(0) => {
                 self.readiness.read_end();
                 Ok(Some(0))
@@ -116,8 +116,6 @@ impl<S: Stream> Line<S> {
                 self.readiness.read_blocked();
                 Ok(None)
             }
-            // The edge stands, so it is tried again in the next step.
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -131,7 +129,7 @@ impl<S: Stream> Line<S> {
             return Ok(0);
         }
         let Some(stream) = &mut self.stream else { return Ok(0) };
-        match stream.write(bytes, false) {
+        match again_if_interrupted(|| stream.write(bytes, false)) {
             Ok(count) => {
                 if count < bytes.len() {
                     self.readiness.write_blocked();
@@ -142,7 +140,6 @@ impl<S: Stream> Line<S> {
                 self.readiness.write_blocked();
                 Ok(0)
             }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(0),
             Err(error) => Err(error),
         }
     }
@@ -164,6 +161,13 @@ impl<S: Stream> Line<S> {
         !(self.readiness.is_readable() || self.readiness.is_ending() || self.readiness.is_broken())
     }
 
+    /// Whether its connection was heard to stand, or not to.
+    #[cfg(test)]
+    pub(in crate::reactor) fn is_heard_of(&self) -> bool {
+        let readiness = self.readiness;
+        !self.is_standing && (readiness.is_writable() || readiness.is_ending() || readiness.is_broken())
+    }
+
     #[cfg(test)]
     pub(in crate::reactor) fn stream(&self) -> Option<&S> {
         self.stream.as_ref()
@@ -173,5 +177,16 @@ impl<S: Stream> Line<S> {
 impl<S: Stream> Drop for Line<S> {
     fn drop(&mut self) {
         self.endpoint.tallies.of(self.reactor).hung_up.add(1);
+    }
+}
+
+/// A call that a signal cut short says nothing about the edge, which is not told again: whoever took that for
+/// "nothing for now" would wait for ever.
+fn again_if_interrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            outcome => return outcome,
+        }
     }
 }
