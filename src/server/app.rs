@@ -7,6 +7,7 @@ use crate::gateway::middleware::Middleware;
 use crate::gateway::route::Terms;
 use crate::gateway::{Gateway, State};
 use crate::http::MethodSet;
+use crate::server::keeper::Resolver;
 use crate::server::reload::Source;
 
 /// See the module.
@@ -20,6 +21,8 @@ pub(super) struct App {
     pub patterns: Vec<String>,
     /// Where a reload gets its configuration, if there are any.
     pub source: Option<Source>,
+    /// Who knows the addresses of names, if it is not the machine.
+    pub resolver: Option<Resolver>,
 }
 
 /// Adds something to a gateway.

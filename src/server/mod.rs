@@ -110,7 +110,7 @@ impl Server {
         let staff = Staff::of(config.fixed.workers.unwrap_or(host.cpus));
         let routes = app.patterns.clone();
         let source = app.source.take();
-        let resolver = keeper::of_machine();
+        let resolver = app.resolver.take().unwrap_or_else(keeper::of_machine);
         let plan = Plan::new(config, budget, spread, staff, listen, admin, app, &resolver)?;
         plan.spread.tell(&plan.log);
         let (bell, alarm) = mpsc::channel();
@@ -354,5 +354,56 @@ mod tests {
         assert!(answer.ends_with("done"), "{answer}");
         drop(client);
         assert_eq!(joiner.join().expect("no panic").expect_err("one broke").to_string(), "as told");
+    }
+
+    /// Serves that text to whoever asks, at that address.
+    fn server_at(address: &str, text: &'static str) -> std::net::SocketAddr {
+        let listener = std::net::TcpListener::bind(address).expect("a port");
+        let bound = listener.local_addr().expect("bound");
+        thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let _ = stream.read(&mut [0; 1024]);
+                let length = text.len();
+                let head =
+                    format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+                let _ = stream.write_all((head + text).as_bytes());
+            }
+        });
+        bound
+    }
+
+    #[test]
+    fn a_name_that_leads_elsewhere_is_followed_without_a_restart() {
+        let port = server_at("127.0.0.1:0", "first").port();
+        server_at(&format!("127.0.0.2:{port}"), "second");
+        let last = Arc::new(std::sync::atomic::AtomicU8::new(1));
+        let known = Arc::clone(&last);
+        let resolver: Resolver = Arc::new(move |_| {
+            let last = known.load(std::sync::atomic::Ordering::SeqCst);
+            Ok(vec![std::net::SocketAddr::from(([127, 0, 0, last], 0))])
+        });
+        let text = format!("[[route]]\npath = \"/*\"\nproxy = \"http://app.test:{port}\"\n");
+        let file = crate::config::file::read(&crate::config::file::Source::new("site", text), Path::new("/"));
+        let mut config = Config { site: file.site, ..Config::default() };
+        config.site.upstreams[0].resolve_ms = 20;
+        config.fixed.listen = vec![Listen::Tcp("127.0.0.1:0".parse().expect("an address"))];
+        config.fixed.reactors = Some(2);
+        let app = App { resolver: Some(resolver), ..App::default() };
+        let server = Server::start_with(&config, app).expect("room");
+        let Listen::Tcp(address) = server.listen()[0] else { panic!("a port") };
+        let ask = || {
+            let mut client = std::net::TcpStream::connect(address).expect("it listens");
+            client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").expect("it takes it");
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).expect("a whole answer");
+            assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+            answer
+        };
+        assert!(ask().ends_with("first"));
+        last.store(2, std::sync::atomic::Ordering::SeqCst);
+        let until = Instant::now() + Duration::from_secs(10);
+        while !ask().ends_with("second") {
+            assert!(Instant::now() < until, "it goes on asking the first");
+        }
     }
 }

@@ -83,8 +83,9 @@ impl<'a> Plan<'a> {
         reloads.took_effect(0, unix_seconds());
         let seed = seed();
         let mut legacy = Legacy::new(seed, budget.reactors);
-        legacy.look_up(config, resolver, &log);
-        let site = legacy.site(config).map_err(StartError::Site)?;
+        legacy.book = legacy.look_up(config, resolver, &log);
+        let book = legacy.book.clone();
+        let site = legacy.site(config, &book).map_err(StartError::Site)?;
         let mut plan = Plan {
             config,
             budget,

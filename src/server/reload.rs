@@ -20,10 +20,13 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use rustix::process::setpriority_process;
+use rustix::thread::gettid;
 pub use source::Source;
 
+use crate::base::guarded::guarded;
 use crate::config::Config;
-use crate::config::site::NameBook;
+use crate::config::site::{NameBook, ServerSpec};
 use crate::gateway::Gateway;
 use crate::gateway::handler::Lifecycle;
 use crate::gateway::site::{Kept, Made, Site};
@@ -40,6 +43,8 @@ const NAMES_PATIENCE: Duration = Duration::from_secs(2);
 const TAKEN_PATIENCE: Duration = Duration::from_secs(10);
 /// How often it is seen whether an old generation can go.
 const RETIRED_LOOK: Duration = Duration::from_secs(1);
+/// The niceness of the thread. Linux has one for each.
+const NICE: i32 = 10;
 /// How often a full inbox is tried.
 const FULL_PAUSE: Duration = Duration::from_millis(1);
 
@@ -66,33 +71,44 @@ impl Legacy {
         }
     }
 
-    /// The site that a configuration asks for, if it does.
+    /// The site that a configuration asks for, if it does, with these addresses of names. Nothing of what is
+    /// in force changes.
     ///
     /// # Errors
     /// Every mistake that shows only now.
-    pub(super) fn site(&mut self, config: &Config) -> Result<Option<Arc<Site>>, Vec<String>> {
+    pub(super) fn site(
+        &mut self,
+        config: &Config,
+        book: &NameBook,
+    ) -> Result<Option<Arc<Site>>, Vec<String>> {
         if config.site.routes.is_empty() {
             return Ok(None);
         }
-        let Legacy { directory, kept, seed, book, .. } = self;
-        let resolve = |server: &crate::config::site::ServerSpec| book.addresses(&server.address).collect();
+        let Legacy { directory, kept, seed, .. } = self;
+        let resolve = |server: &ServerSpec| book.addresses(&server.address).collect();
         Site::new(&config.site, &mut Made { directory, kept, resolve: &resolve, seed: *seed })
             .map(|site| Some(Arc::new(site)))
     }
 
-    /// Looks up the names that are new, and forgets those that nobody uses. Waits a little.
-    pub(super) fn look_up(&mut self, config: &Config, resolver: &Resolver, log: &Log) {
+    /// What is known of a configuration's names, once those that are new are looked up. Waits a little.
+    pub(super) fn look_up(&self, config: &Config, resolver: &Resolver, log: &Log) -> NameBook {
         let names: Vec<_> = config.site.upstreams.iter().flat_map(names_of).collect();
-        self.book.retain(|host| names.iter().any(|name| name.host == host));
         let unknown = names.iter().map(|name| &*name.host).filter(|host| !self.book.knows(host));
-        let (found, lost) = resolve_all(resolver, unknown.collect::<Vec<_>>(), NAMES_PATIENCE);
-        for name in &names {
-            if found.knows(&name.host) {
-                self.book.learn(&name.host, found.of(&name.host).iter().copied());
-            }
-        }
+        let (mut book, lost) = resolve_all(resolver, unknown.collect::<Vec<_>>(), NAMES_PATIENCE);
         for name in lost {
             log.event(Level::Warn, "resolve", format_args!("{}: {}; it is tried again", name.host, name.why));
+        }
+        for name in &names {
+            book.learn(&name.host, self.book.of(&name.host).iter().copied());
+        }
+        book
+    }
+
+    /// Takes down what was found of the names that it knows or that are used. Whoever looks may not have
+    /// heard yet of those that came with the last reload.
+    fn learn(&mut self, config: &Config, found: &NameBook) {
+        for name in config.site.upstreams.iter().flat_map(names_of) {
+            self.book.learn(&name.host, found.of(&name.host).iter().copied());
         }
     }
 }
@@ -195,6 +211,8 @@ impl Office {
     }
 
     fn run(mut self, desk: &Desk) {
+        // Of the two it is the reactors that somebody waits for.
+        let _ = setpriority_process(Some(gettid()), NICE);
         let files = self.sights();
         self.attend(files);
         loop {
@@ -206,7 +224,7 @@ impl Office {
                     desk.reloader.is_asked.store(false, Ordering::Release);
                     self.reload();
                 }
-                Some(Wish::Addresses(book)) => self.renew(book),
+                Some(Wish::Addresses(book)) => self.renew(&book),
                 Some(Wish::Stop) => return,
                 None => {}
             }
@@ -237,7 +255,9 @@ impl Office {
         // Taken before it is read: what changes meanwhile is seen then.
         let files = self.sights();
         let Some(source) = &mut self.source else { return };
-        let outcome = (source.read)().and_then(|config| self.adopt(config));
+        // What others wrote is called here, and a reload that panics must not be the last one.
+        let read = guarded(|| (source.read)()).unwrap_or_else(|| Err(vec![String::from("a panic")]));
+        let outcome = read.and_then(|config| self.adopt(config));
         match outcome {
             Ok(told) => {
                 self.reloads.ok.add(1);
@@ -256,8 +276,9 @@ impl Office {
     /// Checks it all, then has it take effect. Tells what it came to.
     fn adopt(&mut self, mut config: Config) -> Result<String, Vec<String>> {
         let restart = self.keep_fixed(&mut config);
-        self.legacy.look_up(&config, &self.resolver, &self.log);
-        let site = self.legacy.site(&config)?;
+        let book = self.legacy.look_up(&config, &self.resolver, &self.log);
+        let site = self.legacy.site(&config, &book)?;
+        self.legacy.book = book;
         let told = format!(
             "took effect: {} routes, {} upstreams{restart}",
             config.site.routes.len(),
@@ -269,9 +290,10 @@ impl Office {
     }
 
     /// Addresses have changed, and nothing else.
-    fn renew(&mut self, book: NameBook) {
-        self.legacy.book = book;
-        match self.legacy.site(&self.config) {
+    fn renew(&mut self, found: &NameBook) {
+        self.legacy.learn(&self.config, found);
+        let book = self.legacy.book.clone();
+        match self.legacy.site(&self.config, &book) {
             Ok(site) => {
                 self.put_in_force(site);
                 self.log.event(Level::Info, "resolve", "names have other addresses, which are used now");

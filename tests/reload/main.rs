@@ -140,3 +140,35 @@ fn a_storm_of_signals_is_a_few_reloads() {
     server.serves();
     assert!(reloads(&server, "ok") <= 2_000.0);
 }
+
+#[test]
+fn what_clients_have_used_up_stays_used_up() {
+    let folder = Folder::new();
+    let text = |said: &str, count: u32| {
+        let limit = format!("{{ requests = {count}, per = \"1h\", burst = {count} }}");
+        format!("[middleware.few]\nrate-limit = {limit}\n{}use = [\"few\"]\n", says(said))
+    };
+    let server = serve(&folder, &text("old", 2), &[]);
+    let status = || Client::get(server.address(), "/say").status;
+    assert_eq!([status(), status(), status()], [200, 200, 429]);
+    reload(&server, &folder, &text("new", 2), "ok");
+    assert_eq!(status(), 429, "a reload forgives nobody");
+    reload(&server, &folder, "[[route]]\n", "refused");
+    assert_eq!(status(), 429, "nor does one that is refused");
+    reload(&server, &folder, &text("new", 3), "ok");
+    assert_eq!(status(), 200, "another limit is another matter");
+}
+
+#[test]
+fn a_reload_while_the_server_leaves_holds_nobody() {
+    let folder = Folder::new();
+    let mut server = serve(&folder, &says("old"), &[]);
+    let mut client = server.connect();
+    client.send("GET /say HTTP/1.1\r\n");
+    server.signal(Signal::TERM);
+    server.signal(Signal::HUP);
+    client.send("Host: a\r\n\r\n");
+    assert_eq!(client.response().text(), "old");
+    server.signal(Signal::HUP);
+    assert!(server.wait().success());
+}

@@ -383,3 +383,72 @@ impl UpstreamMeans {
 fn is_out_of_descriptors(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::file;
+    use crate::config::site::{Address, ServerSpec};
+    use crate::gateway::upstream::{Cluster, Directory};
+    use crate::reactor::stream::Socket;
+
+    /// Whoever is dialled answers at once.
+    struct Pairs(Vec<std::os::unix::net::UnixStream>);
+
+    impl Dialer<Socket> for Pairs {
+        fn dial(&mut self, _: &Place, _: u32, _: u32) -> io::Result<Socket> {
+            let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+            self.0.push(theirs);
+            Ok(Socket::new(ours.into()))
+        }
+    }
+
+    fn cluster(directory: &mut Directory, name: &str, address: &str) -> Cluster {
+        let text = format!(
+            "[upstream.{name}]\nservers = \"{address}\"\n[[route]]\npath = \"/*\"\nproxy = \"{name}\"\n"
+        );
+        let file = file::read(&file::Source::new("site", text), "/".as_ref());
+        let address = Address::Socket(address.parse().unwrap());
+        let server = ServerSpec { address, weight: 1, is_backup: false };
+        directory.cluster(0, &file.site.upstreams[0], &[(server, Vec::new())])
+    }
+
+    fn lines() -> Lines<Socket> {
+        let means = UpstreamMeans { lines_max: 8, ..UpstreamMeans::NONE };
+        Lines::new(Box::new(Pairs(Vec::new())), &means, 4096)
+    }
+
+    #[test]
+    fn a_line_never_leads_to_a_server_that_came_after_its_own_went() {
+        let (mut directory, mut lines) = (Directory::new(), lines());
+        let old = cluster(&mut directory, "old", "127.0.0.1:1");
+        let endpoint = &old.members[0].endpoint;
+        lines.keep_only([endpoint.id].into_iter());
+        let used = lines.dial(endpoint, (0, 0)).unwrap();
+        let idle = lines.dial(endpoint, (1, 0)).unwrap();
+        lines.rest(idle, 8, Tick(1_000));
+        drop(old);
+
+        let new = cluster(&mut directory, "new", "127.0.0.1:2");
+        let endpoint = &new.members[0].endpoint;
+        lines.keep_only([endpoint.id].into_iter());
+        assert!(lines.line(idle).is_none(), "nobody wants it any more");
+        assert!(lines.pick_idle(endpoint, (2, 0)).is_none());
+        assert!(lines.line(used).is_some(), "who uses it goes on");
+        lines.rest(used, 8, Tick(1_000));
+        assert!(lines.line(used).is_none() && lines.pick_idle(endpoint, (2, 0)).is_none());
+    }
+
+    #[test]
+    fn lines_to_servers_that_stay_are_kept() {
+        let (mut directory, mut lines) = (Directory::new(), lines());
+        let before = cluster(&mut directory, "app", "127.0.0.1:1");
+        lines.keep_only([before.members[0].endpoint.id].into_iter());
+        let idle = lines.dial(&before.members[0].endpoint, (0, 0)).unwrap();
+        lines.rest(idle, 8, Tick(1_000));
+        let after = cluster(&mut directory, "app", "127.0.0.1:1");
+        drop(before);
+        lines.keep_only([after.members[0].endpoint.id].into_iter());
+        assert_eq!(lines.pick_idle(&after.members[0].endpoint, (0, 0)), Some(idle));
+    }
+}
