@@ -8,10 +8,12 @@ mod common;
 
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use common::upstream::{Fake, Gateway, are_let_go, nobody, ok, pool};
 use common::{Client, eventually};
+use rustix::process::Signal;
 use socket2::{Domain, Socket, Type};
 
 const GET: &str = "GET /a HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -28,6 +30,53 @@ fn site_of(servers: &[String], more: &str) -> String {
         "[upstream.pool]\nservers = [{}]\n{more}\n[[route]]\npath = \"/*\"\nproxy = \"pool\"\n",
         servers.join(", ")
     )
+}
+
+// --- 15: reloads -----------------------------------------------------------------------------------------------------
+
+fn versioned(fake: &Fake, version: usize) -> String {
+    format!("{}[[route]]\npath = \"/version\"\nrespond = \"{version}\"\n", pool(&[fake], ""))
+}
+
+/// Fault 15.
+#[test]
+fn a_hundred_reloads_fail_nobody_and_bad_files_change_nothing() {
+    let fake = Fake::echoes();
+    let gateway = Gateway::start(&versioned(&fake, 0));
+    let base = gateway.base();
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let asking = scope.spawn(|| {
+            let mut held = gateway.connect();
+            let mut count = 0;
+            while !is_over.load(Ordering::Relaxed) {
+                assert_eq!(held.ask("/a").text(), "hello", "on a connection that outlives them all");
+                assert_eq!(Client::get(gateway.address(), "/a").text(), "hello", "on a new one");
+                count += 1;
+            }
+            count
+        });
+        let mut version = 0;
+        for number in 1..=100 {
+            let complaints = || gateway.told().matches("site.toml:").count();
+            let before = complaints();
+            if number % 5 == 0 {
+                gateway.rewrite("[upstream.pool]\nservers = [\"http://127.0.0.1:1\"]\nservres = 1\n");
+                gateway.signal(Signal::HUP);
+                eventually("the bad file is told of", || complaints() > before);
+            } else {
+                gateway.rewrite(&versioned(&fake, number));
+                gateway.signal(Signal::HUP);
+                version = number;
+            }
+            let wanted = version.to_string();
+            eventually("it has an effect", || Client::get(gateway.address(), "/version").text() == wanted);
+        }
+        is_over.store(true, Ordering::Relaxed);
+        assert!(asking.join().expect("nobody failed") > 0);
+    });
+    drop(fake);
+    gateway.is_back_at(base);
 }
 
 // --- 22, 23: nobody there, or nobody who says anything ---------------------------------------------------------------
@@ -701,5 +750,70 @@ fn methods_that_show_or_tunnel_are_refused() {
     let metrics = Client::get(gateway.address(), "/metrics");
     assert_eq!(metrics.text(), "hello", "the route's upstream answers, as it does every path");
     drop(fake);
+    gateway.is_back_at(base);
+}
+
+// --- 31, 34: who may, and how often ----------------------------------------------------------------------------------
+
+/// Fault 31, end to end: what was not signed as the configuration says never arrives. All else is beside the code.
+#[test]
+fn tokens_that_prove_nothing_get_nowhere() {
+    let fake = Fake::echoes();
+    let site = format!(
+        "[middleware.token]\njwt = {{ keys = {{ algorithm = \"HS256\", secret = \"{}\" }}, claims = {{ sub = \"X-Sub\" }} }}\n\
+         [upstream.pool]\nservers = [{}]\n[[route]]\npath = \"/*\"\nproxy = \"pool\"\nuse = [\"token\"]\n",
+        "0123456789abcdef".repeat(2),
+        fake.url()
+    );
+    let gateway = Gateway::start(&site);
+    let base = gateway.base();
+    // {"alg":"none"}, {"alg":"NONE"}, {"alg":"HS256"} without and with a signature of zeros; {"sub":"a","exp":9999999999}
+    let claims = "eyJzdWIiOiJhIiwiZXhwIjo5OTk5OTk5OTk5fQ";
+    for token in [
+        String::new(),
+        String::from("a.b.c"),
+        format!("eyJhbGciOiJub25lIn0.{claims}."),
+        format!("eyJhbGciOiJOT05FIn0.{claims}."),
+        format!("eyJhbGciOiJIUzI1NiJ9.{claims}."),
+        format!("eyJhbGciOiJIUzI1NiJ9.{claims}.{}", "A".repeat(43)),
+        format!("eyJhbGciOiJIUzI1NiJ9.{}.{}", "A".repeat(12_000), "A".repeat(43)),
+    ] {
+        let mut client = gateway.connect();
+        client.send(format!(
+            "GET /a HTTP/1.1\r\nHost: a\r\nX-Sub: root\r\nAuthorization: Bearer {token}\r\n\r\n"
+        ));
+        let response = client.response();
+        assert!(matches!(response.status, 401 | 431), "{token}: {}", response.head);
+        assert!(response.status == 431 || response.field("www-authenticate").is_some(), "{}", response.head);
+    }
+    assert!(fake.seen().is_empty(), "{:?}", fake.seen());
+    drop(fake);
+    gateway.is_back_at(base);
+}
+
+/// Fault 34: a table of a fixed size makes room for new keys, and memory stays where it was.
+#[test]
+fn a_flood_of_keys_fills_no_table() {
+    let fake = Fake::echoes();
+    let site = format!(
+        "[middleware.limit]\nrate-limit = {{ requests = 3, per = \"1h\", by = \"header:X-Key\", keys = 1000 }}\n\
+         [upstream.pool]\nservers = [{}]\n[[route]]\npath = \"/*\"\nproxy = \"pool\"\nuse = [\"limit\"]\n",
+        fake.url()
+    );
+    let gateway = Gateway::start(&site);
+    let base = gateway.base();
+    let mut client = gateway.connect();
+    let mut ask = |key: &str| {
+        client.send(format!("GET /a HTTP/1.1\r\nHost: a\r\nX-Key: {key}\r\n\r\n"));
+        client.response()
+    };
+    let statuses: Vec<u16> = (0..5).map(|_| ask("one").status).collect();
+    assert_eq!(statuses, [200, 200, 200, 429, 429]);
+    let refused = ask("one");
+    assert!(refused.field("retry-after").is_some(), "{}", refused.head);
+    for number in 0..20_000 {
+        assert_eq!(ask(&format!("flood-{number}-{}", "x".repeat(200))).status, 200, "{number}");
+    }
+    drop((client, fake));
     gateway.is_back_at(base);
 }

@@ -14,6 +14,7 @@ mod epoch;
 mod floor;
 mod inbox;
 mod lines;
+mod peers;
 mod pending;
 mod readiness;
 mod reflection;

@@ -203,6 +203,7 @@ impl<'a> Plan<'a> {
         Means {
             gateways: Arc::clone(&self.gateways),
             upstream: UpstreamMeans {
+                // Also where the first upstream comes with a reload.
                 lines_max: self.budget.share(number),
                 seed: self.seed.wrapping_add(u64::from(number)),
                 reactors: self.budget.reactors,

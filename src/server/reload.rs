@@ -304,7 +304,11 @@ impl Office {
         config.limits.head_bytes_max = config.limits.head_bytes_max.min(config.fixed.buffer_bytes);
         let had = config.describe();
         let differ = wished.iter().filter(|setting| !had.contains(setting)).map(|setting| setting.name);
-        let names: Vec<&str> = differ.collect();
+        let mut names: Vec<&str> = differ.collect();
+        if self.config.site.upstreams.is_empty() && !config.site.upstreams.is_empty() {
+            // No room was kept for connections to them, and clients may take all there is.
+            names.push("max-connections");
+        }
         match names.is_empty() {
             true => String::new(),
             false => format!("; needs a restart: {}", names.join(", ")),

@@ -101,7 +101,12 @@ impl Field<'_> {
         for place in self.candidates {
             let member = &self.members[*place as usize];
             let weight = f64::from(member.weight);
-            let log = minus_ln(mix(key ^ member.endpoint.point));
+            let chance = mix(key ^ member.endpoint.point);
+            // -ln(x) is at least 1 - x: most need no more to see that they are not the best.
+            if weight * best.2 <= best.1 * at_least(chance) {
+                continue;
+            }
+            let log = minus_ln(chance);
             if weight * best.2 > best.1 * log {
                 best = (*place as usize, weight, log);
             }
@@ -142,6 +147,11 @@ fn minus_ln(bits: u64) -> f64 {
     f64::from(halvings) * std::f64::consts::LN_2 + series + f64::MIN_POSITIVE
 }
 
+/// What [`minus_ln`] is not below, by a little to spare.
+fn at_least(bits: u64) -> f64 {
+    (!bits as f64 / (1u128 << 64) as f64) * 0.999
+}
+
 /// Spreads what differs little over all bits: the last step of splitmix64.
 pub(super) fn mix(value: u64) -> u64 {
     let value = (value ^ value >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -174,6 +184,7 @@ mod tests {
             let bits = (dice.below(u64::MAX) >> shift) | 1;
             let exact = -((bits as f64) / (1u128 << 64) as f64).ln();
             let ours = minus_ln(bits);
+            assert!(at_least(bits) <= ours);
             assert!((ours - exact).abs() <= exact * 1e-4 + 1e-12, "{bits:#x}: {ours} for {exact}");
         }
         assert!(minus_ln(u64::MAX) > 0.0 && minus_ln(0).is_finite());

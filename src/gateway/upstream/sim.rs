@@ -67,6 +67,8 @@ struct Told {
 
 struct World {
     dice: Dice,
+    /// Everybody is dead at once.
+    is_disaster: bool,
     spec: Upstream,
     directory: Directory,
     cluster: Arc<Cluster>,
@@ -113,6 +115,7 @@ impl World {
             choosers: (0..reactors).map(|number| Chooser::new(seed ^ u64::from(number), reactors)).collect(),
             servers: (0..SERVERS).map(server).collect(),
             dice,
+            is_disaster: false,
             spec,
             directory,
             cluster,
@@ -164,6 +167,13 @@ impl World {
     }
 
     fn change_a_mood(&mut self) {
+        let now_ms = self.now_ms;
+        let is_over = std::mem::take(&mut self.is_disaster);
+        self.is_disaster = !is_over && self.one_in(15);
+        if is_over || self.is_disaster {
+            let mood = if is_over { Mood::Fine } else { Mood::Dead };
+            self.servers.iter_mut().for_each(|server| (server.mood, server.fine_since_ms) = (mood, now_ms));
+        }
         let server = self.dice.below(SERVERS as u64) as usize;
         let mood = match self.dice.below(8) {
             0 => Mood::Dead,
@@ -172,7 +182,6 @@ impl World {
             3 => Mood::Slow,
             _ => Mood::Fine,
         };
-        let now_ms = self.now_ms;
         let server = &mut self.servers[server];
         if server.mood != mood {
             server.fine_since_ms = now_ms;

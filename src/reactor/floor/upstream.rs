@@ -1,5 +1,6 @@
 //! What comes from upstreams, and what a reload brings.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::{Edge, Floor};
@@ -7,6 +8,7 @@ use crate::base::slots::Key;
 use crate::config::Limits;
 use crate::gateway::Gateway;
 use crate::gateway::site::Site;
+use crate::observe::log::{Level, Log};
 use crate::reactor::SITE_MAIN;
 use crate::reactor::client::Client;
 use crate::reactor::epoch::Epoch;
@@ -53,8 +55,12 @@ impl<S: Stream> Floor<S> {
         let clusters = self.epoch.gateway(SITE_MAIN).site().map_or(&[][..], Site::clusters);
         let members = clusters.iter().flat_map(|cluster| &cluster.members);
         self.lines.keep_only(members.map(|member| member.endpoint.id));
-        if self.epoch.gateway(SITE_MAIN).site().is_some() {
-            self.lines.remember_peers();
+        if let Some(site) = self.epoch.gateway(SITE_MAIN).site() {
+            self.peers.remember();
+            self.peers.count_by(site.connections());
+            self.peers.introduce(site.trust().proxy_protocol);
+        } else {
+            self.peers.introduce(false);
         }
     }
 
@@ -63,14 +69,23 @@ impl<S: Stream> Floor<S> {
         let keys: Vec<_> = self.clients.keys().collect();
         for key in keys {
             if let Some(client) = self.clients.get_mut(key) {
-                self.lines
-                    .set_peer(key.index(), client.stream().peer_address().map(|peer| peer.to_canonical()));
+                let peer = client.stream().peer_address().filter(|_| client.site() == SITE_MAIN);
+                // Those that are open stay, however many they are.
+                let _ = self.peers.enter(key.index(), peer.map(|peer| peer.to_canonical()));
             }
         }
     }
 
     /// Whether who comes is to be asked who they are.
     pub(in crate::reactor) fn wants_peers(&self) -> bool {
-        self.lines.remembers_peers()
+        self.peers.are_remembered()
     }
+}
+
+/// An address has as many connections as it may.
+#[cold]
+pub(in crate::reactor) fn tell_of_crowd(peer: Option<IpAddr>, log: &Log) {
+    let Some(peer) = peer else { return };
+    let text = format_args!("{peer} has as many connections as it may; another was closed");
+    log.event(Level::Warn, "connections", text);
 }

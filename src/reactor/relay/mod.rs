@@ -253,6 +253,12 @@ impl Relay {
         moments.into_iter().flatten().min_by_key(|moment| moment.since(now))
     }
 
+    /// Whether another server could still answer in time.
+    pub(super) fn has_time(&self, now: Tick) -> bool {
+        let has_passed = |moment: Option<Tick>| moment.is_some_and(|moment| now.has_reached(moment));
+        !has_passed(self.dues.head) && !has_passed(self.dues.total)
+    }
+
     /// Whether the client has heard of an answer.
     pub(super) fn is_answering(&self) -> bool {
         matches!(self.stage, Stage::Answering | Stage::Tunnel)

@@ -17,8 +17,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
 use crate::base::clock::{Clock, Tick};
+use crate::gateway::Gateway;
 use crate::gateway::upstream::Directory;
-use crate::reactor::SITE_MAIN;
+use crate::reactor::{CloseReason, SITE_MAIN};
 use crate::reactor::floor::{Floor, Means};
 use crate::reactor::lines::UpstreamMeans;
 use crate::reactor::sim::dial::{Operator, Switchboard};
@@ -117,7 +118,7 @@ impl Scene {
         if self.reload_at == Some(step) {
             let other = self.plan.gateway(&mut self.directory);
             let limits = self.floor.limits;
-            self.floor.reload([other, crate::gateway::Gateway::new()].into(), limits);
+            self.floor.reload([other, Gateway::new()].into(), limits);
         }
         let is_due = self.floor.next_moment().is_some_and(|moment| self.now().has_reached(moment));
         // A floor that sleeps is not driven: who forgets to wake it waits for ever.
@@ -131,7 +132,26 @@ impl Scene {
     fn tell(&self, number: usize, text: &str) -> String {
         let guest = &self.inside[number];
         let (manner, answers, now_ms, is_good) = (guest.manner, guest.answers, self.now_ms, self.is_good);
-        format!("guest {number}, {manner:?}, {answers} answers, good {is_good}, {now_ms} ms: {text}")
+        let closes = self.closes();
+        format!(
+            "guest {number}, {manner:?}, {answers} answers, good {is_good}, {now_ms} ms: {text}; {closes:?}"
+        )
+    }
+
+    /// How many connections were closed so far, by reason.
+    fn closes(&self) -> Vec<(&'static str, u64)> {
+        let closes = CloseReason::LABELS.into_iter().enumerate();
+        let closes = closes.map(|(at, label)| (label, self.floor.tally.closed.value(at)));
+        closes.filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// Who is still here, for who looks into a scene without an end.
+    fn remains(&self) -> String {
+        let guests = self.inside.iter().enumerate().filter(|(_, guest)| !guest.is_gone);
+        let guests: Vec<_> = guests.map(|(number, guest)| (number, guest.manner, guest.answers)).collect();
+        let (waiting, open) = (self.lobby.len(), self.floor.open());
+        let (now_ms, closes) = (self.now_ms, self.closes());
+        format!("no end: {guests:?}, {waiting} outside, {open} open, {now_ms} ms, {closes:?}")
     }
 
     fn now(&self) -> Tick {
@@ -198,7 +218,7 @@ impl Scene {
         while self.step(*step)? {
             *step += 1;
             if *step == STEPS_MAX {
-                return Err(String::from("no end"));
+                return Err(self.remains());
             }
         }
         Ok(())

@@ -42,6 +42,8 @@ impl<S: Stream> Client<S> {
         relay.upload.forget();
         relay.stage = Stage::Tunnel;
         relay.dues.head = None;
+        // A tunnel has a deadline of its own.
+        relay.dues.total = None;
         relay.dues.gone = None;
         relay.phases.first_byte_ns = turn.clock.now_ns();
         self.renew_step_due(relay, site, turn);

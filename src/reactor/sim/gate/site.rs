@@ -1,8 +1,7 @@
 //! What a simulated gate is told: routes, upstreams and all their rules, as chance has them.
 
-use std::sync::Arc;
-
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use super::deed::Mood;
 use super::guest::SMALL_MAX;
@@ -68,6 +67,10 @@ impl Plan {
         main.idle_ms_max = *dice.pick(&[300, 3_000]);
         main.connections_max = *dice.pick(&[None, None, Some(1), Some(2)]);
         main.queue_ms_max = if is_good { 60_000 } else { 300 };
+        if is_good {
+            // Who reads slowly may hold the one connection that there is.
+            main.timeouts.request_ms_max = 60_000;
+        }
         let mut other = upstream("other");
         other.servers.push(server(moods.len(), 1, false));
         other.idle_ms_max = 100;
@@ -103,7 +106,8 @@ impl Plan {
     pub(super) fn gateway(&self, directory: &mut Directory) -> Gateway {
         let mut kept = Kept::default();
         let made = &mut Made { directory, kept: &mut kept, resolve: &|_| Vec::new(), seed: 1 };
-        Gateway::new().with_site(Arc::new(Site::new(&self.spec, made).expect("a site without mistakes")))
+        let site = Site::new(&self.spec, made).expect("a site without mistakes");
+        Gateway::new().with_site(Arc::new(site))
     }
 }
 

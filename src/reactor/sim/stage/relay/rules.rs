@@ -69,12 +69,10 @@ fn lines_of_a_server_that_is_no_more_are_not_anothers() {
     stage.tell(&line, OK);
     heard(&line);
     let nobody = Spec::default();
-    let limits = stage.floor.limits;
-    stage.floor.reload([gateway(&nobody, &mut directory), Gateway::new()].into(), limits);
+    stage.floor.reload([gateway(&nobody, &mut directory), Gateway::new()].into(), calm_limits());
     stage.turn(0);
     let other = Upstream { servers: vec![server(9, 1, false)], ..upstream("other") };
-    let limits = stage.floor.limits;
-    stage.floor.reload([gateway(&site(vec![other]), &mut directory), Gateway::new()].into(), limits);
+    stage.floor.reload([gateway(&site(vec![other]), &mut directory), Gateway::new()].into(), calm_limits());
     say(&client, GET);
     stage.turn(0);
     assert_eq!(heard(&line), "");
@@ -132,7 +130,7 @@ fn no_other_upstream_is_asked_when_time_is_up() {
     let other = Upstream { servers: vec![server(5, 1, false)], ..upstream("other") };
     let mut stage = gate_of(&site(vec![first, other]), calm_limits(), &mut Directory::new());
     let (client, _) = stage.ask(GET);
-    stage.pass(600);
+    stage.pass(700);
     assert_eq!((status(&client), stage.lines.len()), (504, 1));
 }
 
