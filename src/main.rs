@@ -31,6 +31,8 @@ fn main() -> ExitCode {
         Ok(parsed) => parsed,
         Err(error) => error.exit(),
     };
+    // Before it is read: what is written meanwhile is seen then.
+    let source = source_of(&parsed.raw);
     let loaded = match config::load(&parsed.raw) {
         Ok(loaded) => loaded,
         Err(mistakes) => return refuse(mistakes, MISTAKEN),
@@ -39,7 +41,7 @@ fn main() -> ExitCode {
         tell(&format!("myriapod: warning: {warning}\n"));
     }
     match parsed.task {
-        Task::Serve => run(match source_of(&parsed.raw) {
+        Task::Serve => run(match source {
             Some(source) => Server::start_from(&loaded.config, source),
             None => Server::start(&loaded.config),
         }),

@@ -150,7 +150,10 @@ impl ServerLine {
         let has_more = self.ear.requests.len() > was && !self.ear.is_raw;
         if self.is_over && has_more && !book.raced.contains(&self.number) {
             let said = book.said.iter().rev().find(|said| said.line == self.number);
-            let text = format!("line {} is used though it was not to be: {said:?}, {:?}", self.number, self.ear.requests);
+            let text = format!(
+                "line {} is used though it was not to be: {said:?}, {:?}",
+                self.number, self.ear.requests
+            );
             book.complain(text);
         }
     }
