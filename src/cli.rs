@@ -6,8 +6,11 @@
 //! The defaults shown here are those of [`Config`](crate::config::Config); a test holds the two together.
 
 mod doctor;
+mod flags;
+mod gateway;
 
 use std::ffi::OsString;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::builder::FalseyValueParser;
@@ -18,6 +21,8 @@ use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand}
 use crate::config::{Raw, Written};
 
 use doctor::DoctorFlags;
+use flags::{Flags, placed, raw};
+use gateway::{ExplainFlags, ProxyFlags, ServeFlags};
 
 /// A well-formed command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +40,10 @@ pub enum Task {
     Serve,
     /// Only look at the settings.
     Check,
+    /// Show what is in force as a file that reads back.
+    Dump,
+    /// Tell what would become of a request.
+    Explain(Question),
     /// Tell what this host can hold.
     Doctor {
         /// For scripts.
@@ -46,6 +55,19 @@ pub enum Task {
     },
 }
 
+/// A request that nobody sends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// As written.
+    pub method: String,
+    /// `http://host/path?query`, or a path.
+    pub url: String,
+    /// Names and values.
+    pub headers: Vec<(String, String)>,
+    /// Who asks.
+    pub from: IpAddr,
+}
+
 /// Reads a command line, whose first word is the program's name, and the environment.
 ///
 /// An error may also be the wish for help or the version; [`clap::Error::exit`] knows.
@@ -54,17 +76,36 @@ pub fn parse(words: impl IntoIterator<Item = impl Into<OsString>>) -> Result<Par
     let mut command = command(is_brief(&words));
     let matches = command.try_get_matches_from_mut(words)?;
     let line = Line::from_arg_matches(&matches)?;
-    match (line.command, matches.subcommand()) {
-        (Some(Command::Doctor(flags)), Some((name, inner))) => {
-            if let Some(stray) = said(&command, &matches) {
-                return Err(command.error(ErrorKind::ArgumentConflict, out_of_place(name, &stray)));
+    let (Some(asked), Some((name, inner))) = (line.command, matches.subcommand()) else {
+        return Ok(Parsed { raw: raw(line.flags, &matches), task: line.looks.task() });
+    };
+    if let Some(stray) = said(&command, &matches) {
+        return Err(command.error(ErrorKind::ArgumentConflict, out_of_place(name, &stray)));
+    }
+    Ok(asked.parsed(inner))
+}
+
+impl Command {
+    fn parsed(self, matches: &ArgMatches) -> Parsed {
+        match self {
+            Command::Doctor(DoctorFlags { settings, json, with_client, host }) => {
+                Parsed { raw: raw(settings, matches), task: Task::Doctor { json, with_client, host } }
             }
-            let DoctorFlags { settings, json, with_client, host } = flags;
-            Ok(Parsed { raw: raw(settings, inner), task: Task::Doctor { json, with_client, host } })
-        }
-        _ => {
-            let task = if line.check { Task::Check } else { Task::Serve };
-            Ok(Parsed { raw: raw(line.flags, &matches), task })
+            Command::Proxy(ProxyFlags { to, looks, settings }) => {
+                let to = placed(matches, "to", to);
+                Parsed { raw: Raw { to, ..raw(settings, matches) }, task: looks.task() }
+            }
+            Command::Serve(ServeFlags { looks, settings }) => {
+                let mut raw = raw(settings, matches);
+                if raw.dir.is_none() && raw.root.is_none() {
+                    raw.dir = Some(Written::argument("."));
+                }
+                Parsed { raw, task: looks.task() }
+            }
+            Command::Explain(ExplainFlags { method, url, headers, from, settings }) => {
+                let question = Question { method, url, headers, from };
+                Parsed { raw: raw(settings, matches), task: Task::Explain(question) }
+            }
         }
     }
 }
@@ -85,7 +126,11 @@ fn out_of_place(command: &str, stray: &str) -> String {
 fn command(brief: bool) -> clap::Command {
     let shown = |arg: clap::Arg| arg.hide_env(brief).hide_env_values(true);
     let command = Line::command().mut_args(shown);
-    command.mut_subcommand("doctor", |command| doctor::shaped(command).mut_args(shown))
+    command
+        .mut_subcommand("doctor", |command| doctor::shaped(command).mut_args(shown))
+        .mut_subcommand("explain", |command| gateway::explaining(command).mut_args(shown))
+        .mut_subcommand("proxy", |command| command.mut_args(shown))
+        .mut_subcommand("serve", |command| command.mut_args(shown))
 }
 
 fn is_brief(words: &[OsString]) -> bool {
@@ -102,249 +147,54 @@ struct Line {
     #[command(flatten)]
     flags: Flags,
 
-    /// Validate the settings, print them, and exit
-    #[arg(long, env = "MYRIAPOD_CHECK", value_parser = FalseyValueParser::new(), help_heading = "Checks")]
-    check: bool,
+    #[command(flatten)]
+    looks: Looks,
 
     #[command(subcommand)]
     command: Option<Command>,
 }
 
+// No doc comment: it would become that of every command that takes these.
+#[derive(Args)]
+struct Looks {
+    /// Validate the settings, print them, and exit
+    #[arg(long, env = "MYRIAPOD_CHECK", value_parser = FalseyValueParser::new(), help_heading = "Checks")]
+    check: bool,
+
+    /// Print all that is in force as a file, with its origins
+    ///
+    /// Each value has behind it where it came from: a line of the file, a flag, a variable, or the default. The page reads back as a file, hence it shows secrets too.
+    #[arg(long, env = "MYRIAPOD_DUMP", value_parser = FalseyValueParser::new(), help_heading = "Checks")]
+    dump: bool,
+}
+
+impl Looks {
+    fn task(&self) -> Task {
+        match (self.dump, self.check) {
+            (true, _) => Task::Dump,
+            (false, true) => Task::Check,
+            (false, false) => Task::Serve,
+        }
+    }
+}
+
 #[derive(Subcommand)]
 enum Command {
+    /// Pass requests on to servers, without a file
+    Proxy(ProxyFlags),
+    /// Serve a folder, by default this one
+    Serve(ServeFlags),
+    /// Tell which route takes a request, and what becomes of it
+    Explain(ExplainFlags),
     /// Tell how many connections this host can hold, and what binds first
     Doctor(DoctorFlags),
 }
 
-// No doc comment: it would become that of every command that takes these.
-#[derive(Args)]
-struct Flags {
-    /// The directory to serve at /, like --root
-    #[arg(value_name = "DIR")]
-    dir: Option<OsString>,
-
-    /// Read settings, routes and upstreams from a TOML file
-    ///
-    /// Settings have the names of their flags: idle-timeout = "30s". What a flag or its variable says comes first.
-    #[arg(long, env = "MYRIAPOD_CONFIG", value_name = "FILE", help_heading = "Configuration")]
-    config: Option<OsString>,
-
-    /// Take changes of that file over as they are saved
-    ///
-    /// As SIGHUP does at any time. A file with a mistake changes nothing, and the mistake is told.
-    #[arg(long, env = "MYRIAPOD_WATCH", value_name = "on|off", help_heading = "Configuration")]
-    #[arg(num_args = 0..=1, require_equals = true, default_value = "off", default_missing_value = "on")]
-    watch: Option<OsString>,
-
-    /// Where clients connect: HOST:PORT, :PORT, PORT, unix:PATH
-    ///
-    /// HOST is an IPv4 or [IPv6] address. :PORT listens on every IPv4 interface, PORT alone on 127.0.0.1, and port 0
-    /// takes a free one. Several addresses are given by several flags, or separated by commas.
-    #[arg(
-        long,
-        env = "MYRIAPOD_LISTEN",
-        value_name = "ADDR",
-        value_delimiter = ',',
-        help_heading = "Listening"
-    )]
-    #[arg(default_value = "127.0.0.1:8080")]
-    listen: Vec<OsString>,
-
-    /// Serve health and metrics on an address of their own
-    ///
-    /// Best one that strangers cannot reach. Takes the same forms as --listen.
-    #[arg(long, env = "MYRIAPOD_ADMIN", value_name = "ADDR", help_heading = "Listening")]
-    admin: Option<OsString>,
-
-    /// Clients that may wait to be accepted, per listener
-    ///
-    /// The kernel cuts this down to net.core.somaxconn.
-    #[arg(long, env = "MYRIAPOD_BACKLOG", value_name = "COUNT", help_heading = "Listening")]
-    #[arg(default_value = "65535")]
-    backlog: Option<OsString>,
-
-    /// Accept a client when its first bytes have come
-    ///
-    /// The kernel holds on to connections that say nothing for about a second (TCP_DEFER_ACCEPT), which halves the cost
-    /// of a client with a single request. Off: every connection is accepted at once.
-    #[arg(long, env = "MYRIAPOD_DEFER_ACCEPT", value_name = "on|off", help_heading = "Listening")]
-    #[arg(default_value = "on")]
-    defer_accept: Option<OsString>,
-
-    /// Who takes a new TCP connection: auto, least or hash
-    ///
-    /// least: the reactor with the fewest, chosen in the kernel by a small eBPF program, which takes CAP_BPF; hash: the kernel's hash of its addresses; auto: least where the kernel allows it, else hash.
-    #[arg(long, env = "MYRIAPOD_ACCEPT", value_name = "HOW", help_heading = "Listening")]
-    #[arg(default_value = "auto")]
-    accept: Option<OsString>,
-
-    /// Reactor threads; auto: one per available CPU
-    ///
-    /// Available to the process, that is, by affinity and CPU quota. May exceed the number of CPUs.
-    #[arg(long, env = "MYRIAPOD_REACTORS", value_name = "COUNT", help_heading = "Reactors")]
-    #[arg(default_value = "auto")]
-    reactors: Option<OsString>,
-
-    /// CPUs to pin reactors to: auto, off, or a list like 0,2-3
-    ///
-    /// Reactors take the CPUs of the list in turn; auto means every CPU available to the process.
-    #[arg(long, env = "MYRIAPOD_PIN", value_name = "CPUS", help_heading = "Reactors")]
-    #[arg(default_value = "auto")]
-    pin: Option<OsString>,
-
-    /// Descriptor tables: auto, private or shared
-    ///
-    /// With a private table each, system calls are cheaper and the descriptor limit holds per reactor; auto means
-    /// private where the kernel allows it.
-    #[arg(long, env = "MYRIAPOD_FD_TABLE", value_name = "KIND", help_heading = "Reactors")]
-    #[arg(default_value = "auto")]
-    fd_table: Option<OsString>,
-
-    /// Threads for handlers that may block; 0: none
-    ///
-    /// auto: one per CPU available to the process. With 0, a route that needs a worker is refused at the start.
-    #[arg(long, env = "MYRIAPOD_WORKERS", value_name = "COUNT", help_heading = "Workers")]
-    #[arg(default_value = "auto")]
-    workers: Option<OsString>,
-
-    /// Where handlers run: auto, inline or queue
-    ///
-    /// auto: each where it asks to; inline: all on the reactor, even those that hold it up; queue: all on workers, to measure the queues. What no handler answers (files, 404, 405) is answered on the reactor in any case.
-    #[arg(long, env = "MYRIAPOD_DISPATCH", value_name = "WHERE", help_heading = "Workers")]
-    #[arg(default_value = "auto")]
-    dispatch: Option<OsString>,
-
-    /// Requests that may wait for a worker; then 503
-    ///
-    /// Per reactor, up to 65536. Beyond it the answer is 503 at once, and the connection lives on.
-    #[arg(long, env = "MYRIAPOD_QUEUE_DEPTH", value_name = "COUNT", help_heading = "Workers")]
-    #[arg(default_value = "1024")]
-    queue_depth: Option<OsString>,
-
-    /// How long a request may wait for a worker; then 503
-    ///
-    /// Or off. When every wait stays over a twentieth of it, new requests are refused early instead of all being late.
-    #[arg(long, env = "MYRIAPOD_QUEUE_TIMEOUT", value_name = "TIME", help_heading = "Workers")]
-    #[arg(default_value = "1s")]
-    queue_timeout: Option<OsString>,
-
-    /// How long a worker's answer may take; then 504
-    ///
-    /// Or off. From the complete request to its answer, the wait for a worker included. Over it the handler is told to give up.
-    #[arg(long, env = "MYRIAPOD_REQUEST_TIMEOUT", value_name = "TIME", help_heading = "Workers")]
-    #[arg(default_value = "30s")]
-    request_timeout: Option<OsString>,
-
-    /// Serve /work?ms=N and /cpu?us=N, to try workers out
-    ///
-    /// /work sleeps on a worker, /cpu computes on one. Not for strangers: whoever may ask may keep every worker busy.
-    #[arg(long, env = "MYRIAPOD_DEMO", value_name = "on|off", help_heading = "Workers")]
-    #[arg(num_args = 0..=1, require_equals = true, default_value = "off", default_missing_value = "on")]
-    demo: Option<OsString>,
-
-    /// Connections at once; auto: what the limits hold
-    ///
-    /// Over all reactors; the limits are those of descriptors and memory. Beyond it clients wait in the backlog. The banner shows what auto comes to.
-    #[arg(long, env = "MYRIAPOD_MAX_CONNECTIONS", value_name = "COUNT", help_heading = "Limits")]
-    #[arg(default_value = "auto")]
-    max_connections: Option<OsString>,
-
-    /// Bytes of a request head, up to 64k; then 414, 431
-    #[arg(long, env = "MYRIAPOD_MAX_HEAD", value_name = "SIZE", help_heading = "Limits")]
-    #[arg(default_value = "16k")]
-    max_head: Option<OsString>,
-
-    /// Fields of a request head, up to 128; then 431
-    #[arg(long, env = "MYRIAPOD_MAX_HEADERS", value_name = "COUNT", help_heading = "Limits")]
-    #[arg(default_value = "100")]
-    max_headers: Option<OsString>,
-
-    /// Bytes of a request body, decoded; then 413
-    #[arg(long, env = "MYRIAPOD_MAX_BODY", value_name = "SIZE", help_heading = "Limits")]
-    #[arg(default_value = "1g")]
-    max_body: Option<OsString>,
-
-    /// Requests per connection, or unlimited
-    #[arg(long, env = "MYRIAPOD_KEEP_ALIVE_REQUESTS", value_name = "COUNT", help_heading = "Limits")]
-    #[arg(default_value = "unlimited")]
-    keep_alive_requests: Option<OsString>,
-
-    /// Bytes of a read buffer, at least --max-head
-    ///
-    /// Each busy connection has one. An idle connection has none. Follows --max-head when only that is raised.
-    #[arg(long, env = "MYRIAPOD_BUFFER_SIZE", value_name = "SIZE", help_heading = "Limits")]
-    #[arg(default_value = "16k")]
-    buffer_size: Option<OsString>,
-
-    /// How long a request head may take; then 408
-    ///
-    /// From its first byte to its end, not renewed by bytes that arrive. A client that connects and says nothing has as long.
-    #[arg(long, env = "MYRIAPOD_HEAD_TIMEOUT", value_name = "TIME", help_heading = "Timeouts")]
-    #[arg(default_value = "10s")]
-    head_timeout: Option<OsString>,
-
-    /// How long a body may crawl; then 408
-    ///
-    /// The span over which it must keep up 240 bytes/s: a least rate and not just silence: a drip of one byte per half second is given up.
-    #[arg(long, env = "MYRIAPOD_BODY_TIMEOUT", value_name = "TIME", help_heading = "Timeouts")]
-    #[arg(default_value = "15s")]
-    body_timeout: Option<OsString>,
-
-    /// How long a connection may rest; then it is closed
-    #[arg(long, env = "MYRIAPOD_IDLE_TIMEOUT", value_name = "TIME", help_heading = "Timeouts")]
-    #[arg(default_value = "75s")]
-    idle_timeout: Option<OsString>,
-
-    /// How long an answer may be left lying; then a reset
-    ///
-    /// The span over which the client must take it at 240 bytes/s.
-    #[arg(long, env = "MYRIAPOD_WRITE_TIMEOUT", value_name = "TIME", help_heading = "Timeouts")]
-    #[arg(default_value = "30s")]
-    write_timeout: Option<OsString>,
-
-    /// How long requests may go on after SIGTERM, SIGINT
-    ///
-    /// A second signal ends at once.
-    #[arg(long, env = "MYRIAPOD_DRAIN_TIMEOUT", value_name = "TIME", help_heading = "Timeouts")]
-    #[arg(default_value = "30s")]
-    drain_timeout: Option<OsString>,
-
-    /// The directory to serve at /, instead of the welcome page
-    #[arg(long, env = "MYRIAPOD_ROOT", value_name = "DIR", help_heading = "Files and endpoints")]
-    root: Option<OsString>,
-
-    /// all, health or none [default: all; with a root: health]
-    ///
-    /// Built-in endpoints. all: /, /plaintext, /json, /echo, /healthz, /readyz and /metrics; health: /healthz and /readyz. An existing
-    /// file comes before a built-in endpoint of the same name.
-    #[arg(long, env = "MYRIAPOD_ENDPOINTS", value_name = "WHICH", help_heading = "Files and endpoints")]
-    endpoints: Option<OsString>,
-
-    /// What the Server field says: on, off, or a text
-    #[arg(long, env = "MYRIAPOD_SERVER_HEADER", value_name = "TEXT", help_heading = "Files and endpoints")]
-    #[arg(default_value = "on")]
-    server_header: Option<OsString>,
-
-    /// A line per request: off, stderr or a file
-    ///
-    /// Lines that cannot be written in time are dropped and counted; requests never wait for them.
-    #[arg(long, env = "MYRIAPOD_ACCESS_LOG", value_name = "FILE", help_heading = "Logging")]
-    #[arg(default_value = "off")]
-    access_log: Option<OsString>,
-
-    /// How lines are written: combined or json
-    #[arg(long, env = "MYRIAPOD_ACCESS_LOG_FORMAT", value_name = "FORMAT", help_heading = "Logging")]
-    #[arg(default_value = "combined")]
-    access_log_format: Option<OsString>,
-
-    /// What to tell on stderr: error, warn, info or debug
-    #[arg(long, env = "MYRIAPOD_LOG_LEVEL", value_name = "LEVEL", help_heading = "Logging")]
-    #[arg(default_value = "info")]
-    log_level: Option<OsString>,
-}
-
 const USAGE: &str = "\
 myriapod [OPTIONS] [DIR]
+       myriapod --config FILE
+       myriapod proxy --to SERVER[,...] [OPTIONS]
+       myriapod explain --config FILE METHOD URL
        myriapod doctor [OPTIONS]";
 
 const AFTER_HELP: &str = "\
@@ -360,62 +210,12 @@ Examples:
   myriapod                              a welcome page on http://127.0.0.1:8080
   myriapod ./site --listen :80          the files under ./site, to everybody
   myriapod --reactors 1 --pin 0         one reactor on CPU 0, to measure
+  myriapod --config site.toml           routes, upstreams and limits from a file
+  myriapod --config site.toml --check   what is wrong with it, all at once
+  myriapod proxy --to :9000,:9001       a proxy in front of two servers
+  myriapod explain GET /a -H 'X: 1'     which route would take it; with --config
   myriapod ./doctor                     the files of a folder with the name of a command
   myriapod doctor                       what this host lacks for a million connections";
-
-fn raw(flags: Flags, matches: &ArgMatches) -> Raw {
-    let written = |name: &str, text: Option<OsString>| placed(matches, name, text).into_iter().next();
-    Raw {
-        config: written("config", flags.config),
-        watch: written("watch", flags.watch),
-        to: Vec::new(),
-        dir: flags.dir.map(Written::argument),
-        root: written("root", flags.root),
-        listen: placed(matches, "listen", flags.listen),
-        admin: written("admin", flags.admin),
-        backlog: written("backlog", flags.backlog),
-        defer_accept: written("defer_accept", flags.defer_accept),
-        accept: written("accept", flags.accept),
-        endpoints: written("endpoints", flags.endpoints),
-        server_header: written("server_header", flags.server_header),
-        reactors: written("reactors", flags.reactors),
-        pin: written("pin", flags.pin),
-        fd_table: written("fd_table", flags.fd_table),
-        workers: written("workers", flags.workers),
-        dispatch: written("dispatch", flags.dispatch),
-        queue_depth: written("queue_depth", flags.queue_depth),
-        queue_timeout: written("queue_timeout", flags.queue_timeout),
-        request_timeout: written("request_timeout", flags.request_timeout),
-        demo: written("demo", flags.demo),
-        max_connections: written("max_connections", flags.max_connections),
-        max_head: written("max_head", flags.max_head),
-        max_headers: written("max_headers", flags.max_headers),
-        max_body: written("max_body", flags.max_body),
-        keep_alive_requests: written("keep_alive_requests", flags.keep_alive_requests),
-        buffer_size: written("buffer_size", flags.buffer_size),
-        head_timeout: written("head_timeout", flags.head_timeout),
-        body_timeout: written("body_timeout", flags.body_timeout),
-        idle_timeout: written("idle_timeout", flags.idle_timeout),
-        write_timeout: written("write_timeout", flags.write_timeout),
-        drain_timeout: written("drain_timeout", flags.drain_timeout),
-        access_log: written("access_log", flags.access_log),
-        access_log_format: written("access_log_format", flags.access_log_format),
-        log_level: written("log_level", flags.log_level),
-    }
-}
-
-/// The values of a flag with their place. Its default was written by nobody, and an empty variable is what
-/// templates make of "not set".
-fn placed(matches: &ArgMatches, name: &str, texts: impl IntoIterator<Item = OsString>) -> Vec<Written> {
-    let texts = texts.into_iter();
-    match matches.value_source(name) {
-        Some(ValueSource::CommandLine) => texts.map(Written::flag).collect(),
-        Some(ValueSource::EnvVariable) => {
-            texts.filter(|text| !text.is_empty()).map(Written::environment).collect()
-        }
-        _ => Vec::new(),
-    }
-}
 
 #[cfg(test)]
 mod tests {
@@ -540,6 +340,50 @@ mod tests {
             assert!(told.contains(stray) && told.contains("./doctor"), "{told}");
         }
         assert!(complaint(&["doctor", "--check"]).contains("unexpected argument '--check'"));
+    }
+
+    #[test]
+    fn a_proxy_names_its_servers_and_takes_the_servers_flags() {
+        let asked = parsed(&["proxy", "--to", "9000,:9001", "--to", "unix:a", "--listen", "80", "--check"]);
+        assert_eq!(asked.raw.to, [9000.to_string(), ":9001".into(), "unix:a".into()].map(Written::flag));
+        assert_eq!(asked.raw.listen, [Written::flag("80")]);
+        assert_eq!(asked.task, Task::Check);
+        assert_eq!(parsed(&["proxy", "--to=1"]).task, Task::Serve);
+        assert!(complaint(&["proxy"]).contains("--to <SERVER>"));
+    }
+
+    #[test]
+    fn to_serve_is_the_folder_that_is_named_or_this_one() {
+        assert_eq!(parsed(&["serve", "site"]), parsed(&["site"]));
+        assert_eq!(parsed(&["serve"]).raw.dir, Some(Written::argument(".")));
+        assert_eq!(parsed(&["serve", "--root", "site"]).raw.dir, None);
+        assert_eq!(parsed(&["serve", "--dump"]).task, Task::Dump);
+    }
+
+    #[test]
+    fn a_question_is_asked_as_with_curl() {
+        let words = [
+            "explain",
+            "--config",
+            "f",
+            "GET",
+            "http://a/b",
+            "-H",
+            "X-A: 1:2",
+            "--header=b:",
+            "--from",
+            "::1",
+        ];
+        let asked = parsed(&words);
+        let headers = [("X-A", "1:2"), ("b", "")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let from = "::1".parse().unwrap();
+        let (method, url) = ("GET".to_owned(), "http://a/b".to_owned());
+        assert_eq!(asked.task, Task::Explain(Question { method, url, headers: headers.into(), from }));
+        assert_eq!(asked.raw, Raw { config: Some(Written::flag("f")), ..Raw::default() });
+        for wrong in ["no colon", "a b: c", "a: b\u{1}"] {
+            assert!(complaint(&["explain", "GET", "/", "-H", wrong]).contains("--header"), "{wrong}");
+        }
+        assert!(complaint(&["explain", "GET"]).contains("<URL>"));
     }
 
     #[test]

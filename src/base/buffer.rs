@@ -14,6 +14,22 @@ pub struct ReadBuffer {
 }
 
 impl ReadBuffer {
+    /// Takes its memory away, and what is left has none: who waits long need not keep any.
+    ///
+    /// Only when nothing is unread.
+    #[must_use]
+    pub fn take(&mut self) -> ReadBuffer {
+        debug_assert!(self.is_empty());
+        std::mem::replace(self, ReadBuffer { bytes: Box::default(), consumed: 0, filled: 0 })
+    }
+
+    /// Whether its memory was [taken](ReadBuffer::take).
+    #[must_use]
+    #[inline]
+    pub fn is_taken(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
     /// A buffer of so many bytes; its size never changes.
     #[must_use]
     pub fn with_size(size: u32) -> ReadBuffer {

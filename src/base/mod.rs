@@ -2,6 +2,7 @@
 //!
 //! Every other layer may use this one; it uses none.
 
+pub mod base64;
 pub mod buffer;
 pub mod clock;
 pub mod crew;

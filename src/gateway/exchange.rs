@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::clock::Deadline;
+use crate::gateway::handler::files::Folders;
 use crate::gateway::notes::Notes;
 use crate::gateway::problem::Problem;
 use crate::gateway::route::{Params, Route};
@@ -25,6 +26,7 @@ pub struct Exchange<'a> {
     params: Params,
     notes: &'a mut Notes,
     arrival: &'a Arrival,
+    folders: Option<&'a Folders>,
     /// What only a request has that was not answered at its head. Apart, since most are.
     errand: Option<Errand<'a>>,
 }
@@ -84,6 +86,7 @@ impl<'a> Exchange<'a> {
             params: Params::NONE,
             notes,
             arrival: &Arrival::UNKNOWN,
+            folders: None,
             errand: None,
         }
     }
@@ -92,6 +95,17 @@ impl<'a> Exchange<'a> {
     #[must_use]
     pub fn arrived(self, arrival: &'a Arrival) -> Exchange<'a> {
         Exchange { arrival, ..self }
+    }
+
+    /// Says where directories are open that its gateway serves.
+    #[must_use]
+    pub fn beside(self, folders: &'a Folders) -> Exchange<'a> {
+        Exchange { folders: Some(folders), ..self }
+    }
+
+    /// Where directories are open.
+    pub(crate) fn folders(&self) -> Option<&'a Folders> {
+        self.folders
     }
 
     /// Says which route answers it.

@@ -30,7 +30,7 @@ pub use ticket::{Cancel, Ticket};
 
 use crate::base::guarded::guarded;
 use crate::config::Dispatch;
-use crate::gateway::handler::files::Files;
+use crate::gateway::handler::files::{Files, Folders};
 use crate::gateway::handler::{BodyPlan, Handler, Place};
 use crate::gateway::middleware::{Chain, Middleware};
 use crate::gateway::route::{Route, Router, Terms};
@@ -40,7 +40,7 @@ use crate::http::{Body, Fields, FixedAnswer, Method, MethodSet, Request, Respons
 /// What one kind of listener serves: a site's routes first, then files, then endpoints, then 404.
 #[derive(Default)]
 pub struct Gateway {
-    site: Option<Site>,
+    site: Option<Arc<Site>>,
     files: Option<Files>,
     router: Router<Resource>,
     chain: Chain,
@@ -49,7 +49,7 @@ pub struct Gateway {
 }
 
 /// What is served at one path: a route for each method.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Resource {
     by_method: [Option<Arc<Route>>; Method::ALL.len()],
     methods: MethodSet,
@@ -83,9 +83,29 @@ impl Gateway {
         self
     }
 
+    /// The same with another site, or none: endpoints, middleware and state are shared with this one.
+    #[must_use]
+    pub fn renewed(&self, site: Option<Arc<Site>>) -> Gateway {
+        Gateway {
+            site,
+            files: self.files.clone(),
+            router: self.router.clone(),
+            chain: self.chain.clone(),
+            state: Arc::clone(&self.state),
+            dispatch: self.dispatch,
+        }
+    }
+
+    /// The directories it serves from, opened by and for the calling thread.
+    #[must_use]
+    pub fn open_folders(&self) -> Folders {
+        let of_site = self.site.iter().flat_map(|site| site.files());
+        Folders::of(self.files.iter().chain(of_site))
+    }
+
     /// Serves a site, before anything else.
     #[must_use]
-    pub fn with_site(mut self, site: Site) -> Gateway {
+    pub fn with_site(mut self, site: Arc<Site>) -> Gateway {
         self.site = Some(site);
         self
     }
@@ -94,7 +114,7 @@ impl Gateway {
     #[must_use]
     #[inline]
     pub fn site(&self) -> Option<&Site> {
-        self.site.as_ref()
+        self.site.as_deref()
     }
 
     /// Says where handlers run: as they ask, all on the reactor, or all on workers. To be said before the
@@ -248,7 +268,9 @@ impl Gateway {
     #[inline(never)]
     fn choose_among_all<'g: 'r, 'r>(&'g self, exchange: &mut Exchange<'r>) -> Decision<'g> {
         let found = self.router.find(exchange.path_bytes());
-        if let Some(answer) = self.files.as_ref().and_then(|files| files.answer(&exchange.request())) {
+        if let Some(answer) =
+            self.files.as_ref().and_then(|files| files.answer(&exchange.request(), "", exchange.folders()))
+        {
             // A file for which there is no descriptor left need not exist: an endpoint of that name, as
             // for health, answers without one.
             if answer.status != Status::SERVICE_UNAVAILABLE || found.is_none() {

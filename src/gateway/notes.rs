@@ -5,6 +5,7 @@
 
 use std::any::{Any, TypeId};
 use std::fmt;
+use std::io::Write as _;
 use std::sync::Arc;
 
 use crate::base::guarded::guarded;
@@ -22,6 +23,8 @@ pub struct Notes {
     /// The site's route that takes it, and how many of its steps it has entered.
     route: Option<u32>,
     entered_route: u8,
+    /// Which of those that may refuse its route's requests has refused it.
+    refuser: Option<u8>,
     request_id: String,
     trace: Option<Trace>,
     trace_state: String,
@@ -149,6 +152,18 @@ impl Notes {
         &mut self.trace_state
     }
 
+    /// Says upstream where the request stands in its trace; what the client said of it is taken out.
+    pub(crate) fn tell_trace_upstream(&mut self) {
+        let Some(trace) = self.trace else { return };
+        let mut parent = [0; Trace::LEN];
+        let _ = write!(&mut parent[..], "{trace}");
+        self.upstream.set("traceparent", parent);
+        match self.trace_state.as_str() {
+            "" => self.upstream.remove("tracestate"),
+            state => self.upstream.set("tracestate", state),
+        }
+    }
+
     /// What its fields are to say upstream, besides and instead of what the client said.
     #[must_use]
     pub fn upstream(&self) -> &Edits {
@@ -211,6 +226,7 @@ impl Notes {
         self.entered = 0;
         self.route = None;
         self.entered_route = 0;
+        self.refuser = None;
         self.request_id.clear();
         self.trace = None;
         self.trace_state.clear();
@@ -233,6 +249,7 @@ impl Notes {
         self.entered = other.entered;
         self.route = other.route;
         self.entered_route = other.entered_route;
+        self.refuser = other.refuser;
         self.request_id.clone_from(&other.request_id);
         self.trace = other.trace;
         self.trace_state.clone_from(&other.trace_state);
@@ -266,6 +283,15 @@ impl Notes {
     pub(crate) fn set_route(&mut self, number: usize) {
         self.is_used = true;
         self.route = Some(number as u32);
+    }
+
+    /// Which of those that may refuse its route's requests has refused it.
+    pub(crate) fn refuser(&self) -> Option<usize> {
+        self.refuser.map(usize::from)
+    }
+
+    pub(crate) fn set_refuser(&mut self, number: usize) {
+        self.refuser = u8::try_from(number).ok();
     }
 
     pub(crate) fn entered_route(&self) -> usize {

@@ -149,7 +149,7 @@ impl Fields {
     /// become spaces. Where the body ends is said by who sends it: a second `Content-Length`, or any
     /// `Transfer-Encoding`, from elsewhere would let a client take a part of it for the next answer
     /// (CWE-444).
-    pub fn push(&mut self, name: &'static str, value: impl AsRef<[u8]>) {
+    pub fn push(&mut self, name: &str, value: impl AsRef<[u8]>) {
         debug_assert!(!name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'));
         let frames = |framing: &str| name.eq_ignore_ascii_case(framing);
         debug_assert!(!frames("content-length") && !frames("transfer-encoding"), "{name} is not a handler's");
@@ -170,7 +170,7 @@ impl Fields {
     }
 
     /// Replaces every field of that name, or adds it.
-    pub fn set(&mut self, name: &'static str, value: impl AsRef<[u8]>) {
+    pub fn set(&mut self, name: &str, value: impl AsRef<[u8]>) {
         self.remove(name);
         self.push(name, value);
     }

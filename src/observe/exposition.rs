@@ -5,13 +5,18 @@
 //! two formats hold the same samples under the same names.
 //! Not here: which of the two a scraper asked for, and the numbers themselves, see [`Tally`].
 
+mod keeper;
+mod reloads;
+mod site;
 mod workers;
+
+pub use site::{ServerView, SiteView, UpstreamView};
 
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 use super::log::Dropped;
-use super::{Answers, Family, Histogram, Snapshot, Tally, WorkerTally};
+use super::{Answers, Family, Histogram, KeeperTally, Reloads, Snapshot, Tally, WorkerTally};
 
 /// A format to write in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +57,10 @@ pub struct Facts<'a> {
     pub workers_stuck: u32,
     /// What the log could not write.
     pub dropped: Dropped,
+    /// How reloads went.
+    pub reloads: Option<&'a Reloads>,
+    /// What is counted of probes, look-ups and files.
+    pub keeper: Option<&'a KeeperTally>,
 }
 
 /// Appends everything to `out`. All tallies of reactors must have been made with the same labels.
@@ -59,6 +68,7 @@ pub fn write(
     out: &mut String,
     tallies: &[Arc<Tally>],
     workers: &[Arc<WorkerTally>],
+    site: &SiteView<'_>,
     facts: &Facts<'_>,
     format: Exposition,
 ) {
@@ -69,7 +79,10 @@ pub fn write(
     page.reactors();
     page.queues();
     page.workers(workers, facts.workers_stuck);
+    page.site(site);
+    facts.keeper.into_iter().for_each(|keeper| page.keeper(keeper));
     page.log(facts.dropped);
+    facts.reloads.into_iter().for_each(|reloads| page.reloads(reloads));
     if format == Exposition::OpenMetrics {
         page.out.push_str("# EOF\n");
     }
@@ -332,6 +345,8 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     const FACTS: Facts<'static> = Facts {
+        reloads: None,
+        keeper: None,
         version: "0.1.0-\"odd\\\n{}",
         start_unix_seconds: 1_795_256_773,
         connections_max: 10_000,
@@ -386,7 +401,7 @@ mod tests {
 
     fn page(format: Exposition) -> String {
         let mut out = String::new();
-        write(&mut out, &two_reactors(), &two_workers(), &FACTS, format);
+        write(&mut out, &two_reactors(), &two_workers(), &SiteView::default(), &FACTS, format);
         out
     }
 
@@ -549,7 +564,7 @@ mod tests {
         let workers = two_workers();
         workers.iter().for_each(|tally| tally.manned.set(0));
         let mut out = String::new();
-        write(&mut out, &two_reactors(), &workers, &FACTS, Exposition::Prometheus);
+        write(&mut out, &two_reactors(), &workers, &SiteView::default(), &FACTS, Exposition::Prometheus);
         assert!(out.contains("\nmyriapod_workers 0\n") && !out.contains("worker=\""));
         assert!(out.contains("\nmyriapod_queue_wait_seconds_count 40\n"));
     }
@@ -573,7 +588,7 @@ mod tests {
             let tallies: Vec<_> = open.iter().map(|_| two_reactors().swap_remove(0)).collect();
             tallies.iter().zip(open).for_each(|(tally, open)| tally.open.set(*open));
             let mut out = String::new();
-            write(&mut out, &tallies, &[], &FACTS, Exposition::Prometheus);
+            write(&mut out, &tallies, &[], &SiteView::default(), &FACTS, Exposition::Prometheus);
             out
         };
         for (open, wanted) in
@@ -586,7 +601,14 @@ mod tests {
     #[test]
     fn a_draining_server_is_not_ready() {
         let mut out = String::new();
-        write(&mut out, &[], &[], &Facts { draining: true, ..FACTS }, Exposition::OpenMetrics);
+        write(
+            &mut out,
+            &[],
+            &[],
+            &SiteView::default(),
+            &Facts { draining: true, ..FACTS },
+            Exposition::OpenMetrics,
+        );
         assert!(out.contains("\nmyriapod_ready 0\n"));
         check_grammar(&out, Exposition::OpenMetrics);
     }

@@ -13,6 +13,8 @@ use std::sync::Arc;
 use crate::base::clock::Tick;
 use crate::gateway::{Notes, Ticket};
 use crate::http::{Method, Status};
+use crate::observe::site::class;
+use crate::reactor::SITE_MAIN;
 use crate::reactor::access::{AccessNote, Sent};
 use crate::reactor::client::let_go;
 use crate::reactor::dispatch::Dispatch;
@@ -148,7 +150,11 @@ impl Pending {
     /// Writes down what was answered, if anything was.
     pub(super) fn account<S: Stream>(&self, turn: &mut Turn<'_, S>) {
         let Some(status) = self.status else { return };
-        turn.tally.latency.record(turn.clock.precise_ns().saturating_sub(self.began_ns), 1);
+        let took_ns = turn.clock.precise_ns().saturating_sub(self.began_ns);
+        turn.tally.latency.record(took_ns, 1);
+        if let Some(epoch) = &self.epoch {
+            count_route(epoch, &self.notes, status, took_ns, turn.lines.reactor);
+        }
         if let Some(access) = &mut turn.access {
             let sent = Sent { status, body_bytes: self.sent };
             access.write_note(&self.note, sent, self.began_ns, turn.clock, turn.stamp);
@@ -185,5 +191,18 @@ impl Pending {
         };
         self.job = Some(job);
         self.ticket = None;
+    }
+}
+
+/// Notes down what a site's route has answered.
+pub(super) fn count_route(epoch: &Epoch, notes: &Notes, status: Status, took_ns: u64, reactor: u32) {
+    let Some(number) = notes.route() else { return };
+    // Only the main listeners have a site.
+    let Some(site) = epoch.gateway(SITE_MAIN).site() else { return };
+    let tally = site.routes()[number].series().tallies.of(reactor);
+    tally.answers[class(status.code())].add(1);
+    tally.latency.record_ns(took_ns);
+    if let Some(refuser) = notes.refuser() {
+        tally.refusals[refuser].add(1);
     }
 }

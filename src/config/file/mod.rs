@@ -4,7 +4,11 @@
 //! keys are mistakes too. Names are resolved, and files that are named here are looked at.
 //! What settings mean is [`resolve`](super::resolve)'s business; what is made of the site, `gateway::site`'s.
 
-mod address;
+pub(super) mod address;
+mod basic;
+mod edits;
+mod jwt;
+mod middleware;
 mod order;
 mod pattern;
 mod reader;
@@ -13,7 +17,7 @@ mod route;
 mod section;
 mod settings;
 mod source;
-mod upstream;
+pub(super) mod upstream;
 mod value;
 
 use std::collections::BTreeMap;
@@ -23,10 +27,13 @@ use toml::de::{DeTable, DeValue};
 
 use super::ConfigError;
 use super::raw::Raw;
-use super::site::{Route, Site};
+use super::site::{Action, Fallback, Route, Site};
 use reader::Reader;
 use section::{Entry, Section};
 
+pub(super) use jwt::ALGORITHMS;
+pub(crate) use pattern::params;
+pub(crate) use route::{host_text, path_text};
 pub use source::{Excerpt, Source, Spot};
 
 /// What a file says.
@@ -73,10 +80,35 @@ fn syntax(message: &str) -> String {
 fn site(reader: &mut Reader<'_>, top: &mut Section<'_>) -> Site {
     let entries = entries(reader, top, "upstream");
     let mut upstreams = upstream::read_all(reader, &entries);
-    let steps = Vec::new();
+    let step_entries = self::entries(reader, top, "middleware");
+    let steps = middleware::read_all(reader, &step_entries);
+    let trust = top.inner(reader, "trust").map(|section| middleware::trust(reader, section));
     let mut names = route::Names { upstreams: &mut upstreams, steps: &steps };
     let routes = routes(reader, top, &mut names);
-    Site { routes, upstreams, steps, ..Site::default() }
+    let site = Site { routes, upstreams, steps, trust: trust.unwrap_or_default() };
+    unused(reader, &site, &entries, &step_entries);
+    site
+}
+
+/// What nobody uses may have been meant to be used.
+fn unused(reader: &mut Reader<'_>, site: &Site, upstreams: &[Entry<'_>], steps: &[Entry<'_>]) {
+    let is_used = |place: usize| {
+        let by_route = site.routes.iter().any(|route| match &route.action {
+            Action::Proxy(proxy) => proxy.upstream == place,
+            _ => false,
+        });
+        by_route || site.upstreams.iter().any(|other| other.fallback == Some(Fallback::Upstream(place)))
+    };
+    for (place, entry) in upstreams.iter().enumerate() {
+        if !is_used(place) {
+            reader.warn(entry.span.clone(), format!("no route goes to `{}`", entry.name));
+        }
+    }
+    for (place, entry) in steps.iter().enumerate() {
+        if !site.routes.iter().any(|route| route.steps.contains(&place)) {
+            reader.warn(entry.span.clone(), format!("no route uses `{}`", entry.name));
+        }
+    }
 }
 
 /// Tables of the same kind, under names of the operator's.
@@ -93,6 +125,8 @@ fn routes(reader: &mut Reader<'_>, top: &mut Section<'_>, names: &mut route::Nam
     let (mut routes, mut spans) = (Vec::new(), Vec::new());
     for (at, value) in list.iter().enumerate() {
         let Some(section) = Section::of(reader, format!("route[{at}]"), value) else { continue };
+        let line = reader.line(value.span());
+        reader.lines.insert(format!("route[{at}]"), line);
         let is_named = section.is_there("name");
         spans.push((if is_named { section.value_place("name") } else { value.span() }, is_named));
         match route::read(reader, section, names) {

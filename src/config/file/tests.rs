@@ -12,8 +12,10 @@ fn file(text: &str) -> File {
     read(&Source::new("site.toml", text), Path::new("/"))
 }
 
+/// Without mistakes. That something is not used says nothing in a test.
 fn sound(text: &str) -> File {
-    let file = file(text);
+    let mut file = file(text);
+    file.warnings.retain(|warning| !warning.problem.starts_with("no route "));
     assert!(
         file.mistakes.is_empty() && file.warnings.is_empty(),
         "{}{}",
@@ -358,7 +360,7 @@ fn routes_that_nobody_can_tell_apart_are_a_mistake() {
     );
     assert_eq!(
         page(&told.mistakes),
-        "site.toml:5:1: takes exactly the requests of route `/users/{id}` (line 1); join them, or tell them apart\n    \
+        "site.toml:5:1: takes the same requests as route `/users/{id}` (line 1); join them, or tell them apart\n    \
              5 | [[route]]\n      | ^^^^^^^^^\n"
     );
     assert!(problem(
@@ -375,7 +377,7 @@ fn a_route_that_nothing_reaches_is_a_warning() {
     let hidden = pair("methods = [\"GET\", \"PUT\"]", "methods = [\"GET\"]\nheaders = { a = \"1\" }");
     assert_eq!(hidden.warnings.len(), 1);
     assert!(hidden.warnings[0].problem.starts_with("is never reached: route `GET,PUT /*` (line 1)"));
-    assert_eq!(pair("host = [\"a\", \"b\"]", "host = \"b\"").warnings.len(), 1);
+    assert_eq!(pair("host = [\"a\", \"b\"]", "host = [\"b\", \"c\"]").mistakes.len(), 1);
     assert_eq!(pair("headers = { a = true }", "headers = { a = \"1\" }").warnings.len(), 1);
     for (first, second) in [
         // The closer one is asked first, wherever it stands.
@@ -399,4 +401,197 @@ fn routes_without_names_are_numbered_where_they_would_be_called_the_same() {
     )
     .site;
     assert_eq!((&*site.routes[0].name, &*site.routes[1].name), ("/*", "/* #2"));
+}
+
+/// As `htpasswd -nbB` makes it.
+const HASH: &str = "$2y$05$c4WoMPo3SXsafkva.HHa6uXQZWr7oboPiC2bT/r7q1BB8I2s0BRqC";
+
+#[test]
+fn all_that_requests_pass_through_arrives() {
+    let site = sound(&format!(
+        r#"
+[trust]
+proxies = ["10.0.0.0/8", "::1"]
+proxy-protocol = true
+connections-per-address = 100
+[middleware.limit]
+rate-limit = {{ requests = 100, per = "1m", burst = 50, by = "header:X-Key", keys = 10 }}
+[middleware.plain]
+rate-limit.requests = 7
+[middleware.few]
+concurrency = {{ requests = 3, by = "claim:sub" }}
+[middleware.inside]
+access = {{ allow = "10.0.0.0/8", deny = ["10.1.0.0/16"] }}
+[middleware.who]
+basic = {{ users = {{ alice = "{HASH}" }}, realm = "a b", field = "X-User" }}
+[middleware.edit]
+headers.request = {{ set = {{ X-A = "{{client}}", x-b = 1 }}, add = {{ x-c = ["1", "2"] }}, remove = ["cookie"] }}
+headers.response.remove = "server"
+[middleware.pages]
+cors.origins = "https://App.example.com"
+[middleware.id]
+request-id = true
+[middleware.trace]
+trace = true
+[middleware.careful]
+secure-headers = true
+[middleware.token]
+[middleware.token.jwt]
+keys = {{ algorithm = "HS256", secret = "0123456789abcdef0123456789abcdef", id = "k1" }}
+issuer = "me"
+audience = ["a", "b"]
+leeway = "30s"
+cookie = "token"
+claims = {{ sub = "X-Sub" }}
+forward-token = true
+[[route]]
+respond = "a"
+use = ["token", "few"]
+"#
+    ))
+    .site;
+    assert_eq!(
+        site.trust.proxies.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["10.0.0.0/8", "::1/128"]
+    );
+    assert_eq!((site.trust.proxy_protocol, site.trust.connections_per_address_max), (true, Some(100)));
+    let text = |text: &str| Template(vec![Part::Text(String::from(text))]);
+    let meant = [
+        StepKind::RateLimit(RateLimit {
+            requests: 100,
+            per_ms: 60_000,
+            burst: 50,
+            by: KeyOf::Header("x-key".into()),
+            keys_max: 10,
+        }),
+        StepKind::RateLimit(RateLimit {
+            requests: 7,
+            per_ms: 1_000,
+            burst: 7,
+            by: KeyOf::Client,
+            keys_max: 65_536,
+        }),
+        StepKind::Concurrency(ConcurrencyLimit {
+            requests: 3,
+            by: KeyOf::Claim("sub".into()),
+            keys_max: 65_536,
+        }),
+        StepKind::Access {
+            allow: vec!["10.0.0.0/8".parse().unwrap()],
+            deny: vec!["10.1.0.0/16".parse().unwrap()],
+        },
+        StepKind::Basic(BasicAuth {
+            realm: "a b".into(),
+            users: vec![User { name: "alice".into(), hash: HASH.into() }],
+            field: Some("x-user".into()),
+        }),
+        StepKind::Fields {
+            request: vec![
+                FieldEdit::Remove("cookie".into()),
+                FieldEdit::Set("X-A".into(), Template(vec![Part::Client])),
+                FieldEdit::Set("x-b".into(), text("1")),
+                FieldEdit::Add("x-c".into(), text("1")),
+                FieldEdit::Add("x-c".into(), text("2")),
+            ],
+            response: vec![FieldEdit::Remove("server".into())],
+        },
+        StepKind::Cors { origins: vec!["https://app.example.com".into()] },
+        StepKind::RequestId,
+        StepKind::Trace,
+        StepKind::SecureFields,
+        StepKind::Jwt(Jwt {
+            keys: vec![KeySource::Local {
+                algorithm: Algorithm::Hs256,
+                id: Some("k1".into()),
+                key: b"0123456789abcdef0123456789abcdef".to_vec(),
+            }],
+            issuer: Some("me".into()),
+            audiences: vec!["a".into(), "b".into()],
+            leeway_seconds: 30,
+            cookie: Some("token".into()),
+            claims: vec![ClaimRule { claim: "sub".into(), field: "x-sub".into() }],
+            realm: "myriapod".into(),
+            forwards_token: true,
+        }),
+    ];
+    let kinds: Vec<StepKind> = site.steps.into_iter().map(|step| step.kind).collect();
+    assert_eq!(kinds, meant);
+    assert_eq!(site.routes[0].steps, [10, 2]);
+}
+
+#[test]
+fn mistakes_in_middleware_are_put_right() {
+    let of = |rest: &str| problem(&format!("[middleware.a]\n{rest}\n"));
+    for (rest, told) in [
+        ("", "does nothing; give it one of rate-limit"),
+        ("request-id = true\ntrace = true", "stands beside `request-id`"),
+        ("trace = false", "take it out"),
+        ("rate-limt = { requests = 1 }\ntrace = true", "did you mean `rate-limit`?"),
+        ("rate-limit = {}", "how many?"),
+        ("rate-limit = { requests = 0 }", "from 1"),
+        ("rate-limit = { requests = 1, by = \"clint\" }", "did you mean client?"),
+        ("rate-limit = { requests = 1, by = \"haeder:x\" }", "did you mean `header`?"),
+        ("rate-limit = { requests = 1, by = \"cookie:\" }", "write cookie:NAME"),
+        ("access = {}", "lets everybody in"),
+        ("access = { allow = [] }", "lets nobody in"),
+        ("access = { allow = \"10.0.0.1/8\" }", "has host bits set"),
+        ("cors = {}", "whose pages"),
+        ("cors = { origins = \"https://a/b\" }", "without a path"),
+        ("cors = { origins = [\"*\", \"https://a\"] }", "write it alone"),
+        ("headers = {}", "changes nothing"),
+        ("headers.request.set = { Content-Length = \"1\" }", "by the server alone"),
+        ("headers.request.set = { Host = \"a\" }", "write host-header"),
+        ("headers.request.set = { a = \"{id}\" }", "nothing stands for `{id}`"),
+        ("headers.request.set = { a = \"1\", A = \"2\" }", "set twice"),
+        ("headers.response.set = { a = \"x\\r\\n\" }", "no control characters"),
+        ("basic = {}", "lets nobody in"),
+        ("basic.users.a = \"secret\"", "no hash of a password"),
+        ("basic.users.a = \"$2b$99$c4WoMPo3SXsafkva.HHa6uXQZWr7oboPiC2bT/r7q1BB8I2s0BRqC\"", "no hash"),
+        ("basic.users.a = \"$argon2id$v=19$m=1,t=0,p=1$a$b\"", "no hash"),
+        ("basic.users-file = \"/nonexistent\"", "there is no /nonexistent"),
+        ("jwt = {}", "no token can be good"),
+        ("jwt.keys = []", "no token can be good"),
+        ("jwt.keys = {}", "a key needs one of secret"),
+        ("jwt.keys = { secret = \"0123456789abcdef0123456789abcdef\" }", "good for one algorithm"),
+        (
+            "jwt.keys = { algorithm = \"none\", secret = \"0123456789abcdef0123456789abcdef\" }",
+            "no such choice",
+        ),
+        ("jwt.keys = { algorithm = \"HS256\", secret = \"short\" }", "5 bytes are guessed"),
+        ("jwt.keys = { algorithm = \"HS256\", secret-hex = \"0g\" }", "no hexadecimal"),
+        ("jwt.keys = { algorithm = \"HS256\", secret-file = \"/nonexistent\" }", "there is no"),
+        ("jwt.keys = { algorithm = \"HS256\", key = \"x\" }", "has a secret and no key"),
+        (
+            "jwt.keys = { algorithm = \"HS256\", secret = \"-----BEGIN PUBLIC KEY-----\\nx\" }",
+            "this is a key and no secret",
+        ),
+        ("jwt.keys = { algorithm = \"RS256\", secret = \"x\" }", "a public key is no secret"),
+        ("jwt.keys = { algorithm = \"RS256\", key = \"x\" }", "it begins with"),
+        ("jwt.keys = { algorithm = \"ES256\", key = \"-----BEGIN EC PRIVATE KEY-----\" }", "a private key"),
+        ("jwt.keys = { jwks = \"/nonexistent\" }", "there is no"),
+        (
+            "jwt = { keys = { algorithm = \"RS256\", key = \"-----BEGIN PUBLIC KEY-----\" }, leeway = \"61s\" }",
+            "60s at most",
+        ),
+    ] {
+        let problem = of(rest);
+        assert!(problem.contains(told), "{rest}: {problem}");
+    }
+}
+
+#[test]
+fn a_claim_is_counted_behind_the_step_that_believes_it() {
+    let text = "[middleware.few]\nrate-limit = { requests = 1, by = \"claim:sub\" }\n\
+                [[route]]\nrespond = \"a\"\nuse = \"few\"\n";
+    assert!(problem(text).contains("no jwt middleware stands before it"));
+}
+
+#[test]
+fn what_no_route_uses_is_a_warning() {
+    let told = file("[upstream.a]\nservers = 9000\n[middleware.b]\ntrace = true\n");
+    assert_eq!(
+        page(&told.warnings),
+        "site.toml:1:11: no route goes to `a`\n    1 | [upstream.a]\n      |           ^\n\
+         site.toml:3:13: no route uses `b`\n    3 | [middleware.b]\n      |             ^\n"
+    );
 }

@@ -24,7 +24,7 @@ pub(in crate::config) fn usual(name: &str, servers: Vec<ServerSpec>) -> Upstream
         balance: Balance::default(),
         timeouts: Timeouts::default(),
         retries: Retries::default(),
-        idle_max: 32,
+        idle_max: 256,
         idle_ms_max: 60_000,
         connections_max: None,
         queue_ms_max: 1_000,

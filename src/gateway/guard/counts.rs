@@ -16,6 +16,9 @@
 //! the sum of all counters of its key, and goes out again if that is too much. All is sequentially
 //! consistent: of those that are in, the last to count itself in has seen all others.
 
+#[cfg(loom)]
+use loom::sync::atomic::{AtomicU64, Ordering::SeqCst};
+#[cfg(not(loom))]
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 const WAYS: usize = 8;

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 
 use siphasher::sip::SipHasher13;
 
+use super::Claims;
 use crate::config::site::KeyOf;
 use crate::gateway::Exchange;
 use crate::http::Request;
@@ -23,6 +24,7 @@ enum Kind {
     Client,
     Header,
     Cookie,
+    Claim,
     Name,
 }
 
@@ -50,8 +52,10 @@ impl Secret {
             KeyOf::Client => exchange.arrival().client.map(|address| self.client(Some(address))),
             KeyOf::Header(name) => self.of_fields(&request, name),
             KeyOf::Cookie(name) => cookie(&request, name).map(|value| self.of_bytes(Kind::Cookie, value)),
-            // Nothing here reads tokens yet.
-            KeyOf::Claim(_) => None,
+            KeyOf::Claim(name) => {
+                let claim = exchange.notes().kept::<Claims>().and_then(|claims| claims.text(name));
+                claim.map(|claim| self.of_bytes(Kind::Claim, claim.as_bytes()))
+            }
         }
     }
 
@@ -100,11 +104,19 @@ impl Secret {
     }
 }
 
-/// The value of the first cookie of that name (RFC 6265 section 4.2.1).
-#[must_use]
-pub fn cookie<'a>(request: &Request<'a>, name: &str) -> Option<&'a [u8]> {
+/// The value of the first cookie of that name.
+fn cookie<'a>(request: &Request<'a>, name: &str) -> Option<&'a [u8]> {
+    cookies(request).find(|(known, _)| *known == name.as_bytes()).map(|(_, value)| value)
+}
+
+/// The names and values of all cookies (RFC 6265 section 4.2.1).
+pub(super) fn cookies<'a>(request: &Request<'a>) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
     let pairs = request.fields_named("cookie").flat_map(|line| line.split(|byte| *byte == b';'));
-    pairs.map(<[u8]>::trim_ascii).find_map(|pair| pair.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
+    pairs.filter_map(|pair| {
+        let pair = pair.trim_ascii();
+        let at = pair.iter().position(|byte| *byte == b'=')?;
+        Some((&pair[..at], &pair[at + 1..]))
+    })
 }
 
 #[cfg(test)]

@@ -7,16 +7,21 @@
 //! No clock is read here: a request brings the time of its [`arrival`](super::Exchange::arrival).
 
 mod access;
+mod basic;
 mod concurrency;
 mod connections;
 pub mod counts;
+pub mod jwt;
 pub mod key;
+pub mod passwords;
 pub mod rate;
 mod rate_limit;
 
 pub use access::{Access, Ranges};
+pub use basic::{Basic, UserName};
 pub use concurrency::Concurrency;
 pub use connections::{Admission, ConnectionCounts};
+pub use jwt::{Claims, Jwt};
 pub use key::Secret;
 pub use rate_limit::RateLimit;
 

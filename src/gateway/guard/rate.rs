@@ -27,9 +27,10 @@
 //! which was not larger than what A replaced. Both cannot be. It needs no order among words, so all is
 //! relaxed.
 
+#[cfg(loom)]
+use loom::sync::atomic::{AtomicU64, Ordering};
+#[cfg(not(loom))]
 use std::sync::atomic::{AtomicU64, Ordering};
-
-use super::Secret;
 
 const WAYS: usize = 8;
 const TAT_BITS: u32 = 40;
@@ -64,8 +65,8 @@ pub struct Rate {
 /// use myriapod::gateway::guard::Secret;
 /// use myriapod::gateway::guard::rate::{Rate, RateTable};
 ///
-/// let table = RateTable::new(Rate { requests: 1, per_ms: 1_000, burst: 2 }, 1_000, Secret::of(7));
-/// let key = table.secret().client(None);
+/// let table = RateTable::new(Rate { requests: 1, per_ms: 1_000, burst: 2 }, 1_000);
+/// let key = Secret::of(7).client(None);
 /// assert!(table.take(key, 0).is_passed && table.take(key, 0).is_passed);
 /// let refused = table.take(key, 0);
 /// assert!(!refused.is_passed && refused.wait_ns.div_ceil(1_000_000_000) == 1);
@@ -73,7 +74,6 @@ pub struct Rate {
 /// ```
 pub struct RateTable {
     sets: Box<[Set]>,
-    secret: Secret,
     bucket: Bucket,
 }
 
@@ -132,16 +132,10 @@ impl Bucket {
 impl RateTable {
     /// A table that knows at least so many keys at once, unless they crowd in few sets.
     #[must_use]
-    pub fn new(rate: Rate, keys_max: u32, secret: Secret) -> RateTable {
+    pub fn new(rate: Rate, keys_max: u32) -> RateTable {
         // Sets half full at most: of a table as large as its keys, one in six would be over its set.
         let sets = (keys_max.clamp(1, KEYS_MAX) as usize).div_ceil(WAYS / 2).next_power_of_two();
-        RateTable { sets: (0..sets).map(|_| Set::default()).collect(), secret, bucket: Bucket::of(rate) }
-    }
-
-    /// What keys are to be made with.
-    #[must_use]
-    pub fn secret(&self) -> &Secret {
-        &self.secret
+        RateTable { sets: (0..sets).map(|_| Set::default()).collect(), bucket: Bucket::of(rate) }
     }
 
     /// Takes a token for a key, if there is one.
@@ -218,6 +212,7 @@ fn age(word: u64, now: u64, bucket: &Bucket) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gateway::guard::Secret;
     use proptest::prelude::*;
     use std::sync::Barrier;
     use std::sync::atomic::AtomicU32;
@@ -227,7 +222,7 @@ mod tests {
     const PER_SECOND: Rate = Rate { requests: 10, per_ms: 1_000, burst: 3 };
 
     fn table(rate: Rate, keys_max: u32) -> RateTable {
-        RateTable::new(rate, keys_max, Secret::of(1))
+        RateTable::new(rate, keys_max)
     }
 
     #[test]
@@ -311,7 +306,7 @@ mod tests {
                         if round % 64 == 0 {
                             start.wait();
                         }
-                        let key = table.secret().name(&round.to_string());
+                        let key = Secret::of(1).name(&round.to_string());
                         let count = (0..4).filter(|_| table.take(key, MS).is_passed).count();
                         passed[round as usize].fetch_add(count as u32, Ordering::Relaxed);
                     }

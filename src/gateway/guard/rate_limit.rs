@@ -7,6 +7,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use super::Secret;
 use super::rate::{Rate, RateTable};
 use crate::config::site::{self, KeyOf};
 use crate::gateway::middleware::{Flow, Middleware};
@@ -17,6 +18,7 @@ use crate::http::{Response, Status};
 /// See the module.
 pub struct RateLimit {
     table: Arc<RateTable>,
+    secret: Secret,
     by: KeyOf,
     /// Tells it apart from others that a request passes.
     id: u64,
@@ -26,13 +28,13 @@ pub struct RateLimit {
 }
 
 impl RateLimit {
-    /// A limit of that name, whose buckets are in that table.
+    /// A limit of that name, whose buckets are in that table, found by keys made with that secret.
     #[must_use]
-    pub fn new(name: &str, limit: &site::RateLimit, table: Arc<RateTable>) -> RateLimit {
-        let id = table.secret().name(name);
+    pub fn new(name: &str, limit: &site::RateLimit, table: Arc<RateTable>, secret: Secret) -> RateLimit {
+        let id = secret.name(name);
         let name = quoted(name);
         let policy = policy(&name, limit);
-        RateLimit { table, by: limit.by.clone(), id, name, policy }
+        RateLimit { table, secret, by: limit.by.clone(), id, name, policy }
     }
 }
 
@@ -44,7 +46,7 @@ impl From<&site::RateLimit> for Rate {
 
 impl Middleware for RateLimit {
     fn enter(&self, exchange: &mut Exchange<'_>) -> Flow {
-        let key = self.table.secret().key(&self.by, exchange);
+        let key = self.secret.key(&self.by, exchange);
         let taken = self.table.take(key, exchange.arrival().now_ns);
         let wait_s = match taken.is_passed {
             // Rounded to tenths first: tables round up, and five seconds are not to be called six.
@@ -97,15 +99,14 @@ fn quoted(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gateway::guard::Secret;
     use crate::gateway::guard::tests::{Asked, value};
 
     const SECOND: u64 = 1_000_000_000;
 
     fn limit(by: KeyOf) -> RateLimit {
         let limit = site::RateLimit { requests: 2, per_ms: 10_000, burst: 2, by, keys_max: 100 };
-        let table = RateTable::new((&limit).into(), limit.keys_max, Secret::of(1));
-        RateLimit::new("per \"user\"", &limit, Arc::new(table))
+        let table = RateTable::new((&limit).into(), limit.keys_max);
+        RateLimit::new("per \"user\"", &limit, Arc::new(table), Secret::of(1))
     }
 
     fn status(limit: &RateLimit, asked: &Asked) -> u16 {

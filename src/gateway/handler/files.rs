@@ -8,16 +8,19 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub use folders::Folders;
+
 use crate::gateway::handler::files::conditional::{Verdict, judge, range_applies};
 use crate::gateway::handler::files::etag::ETag;
 use crate::gateway::handler::files::range::{Asked, asked};
-use crate::gateway::handler::files::root::{Entry, OpenFile, Refusal, Root};
+use crate::gateway::handler::files::root::{Entry, OpenFile, Refusal, Root, sort};
 use crate::http::date::HttpDate;
 use crate::http::path::encoded;
 use crate::http::{Body, Fields, FileRange, Method, MethodSet, Request, Response, Status};
 
 mod conditional;
 mod etag;
+mod folders;
 mod range;
 mod root;
 #[cfg(test)]
@@ -37,21 +40,23 @@ const RETRY_SECONDS: &str = "1";
 /// Fields of every answer that shows a file. Without `nosniff` a browser may take uploaded text for a page.
 const SHOWN: &str = "Accept-Ranges: bytes\r\nX-Content-Type-Options: nosniff\r\n";
 
-/// A directory that is served.
-#[derive(Debug)]
+/// A directory that is served, by its name: open it is in the [`Folders`] of whoever serves it.
+#[derive(Clone, Debug)]
 pub struct Files {
-    root: Root,
     path: PathBuf,
+    /// Its place in those.
+    number: usize,
 }
 
 impl Files {
-    /// Serves what is below `root`. The descriptor is opened here, so threads with a descriptor table of
-    /// their own must be started later.
+    /// Serves what is below `root`, once it is seen that it can be. `number`: which of its gateway's
+    /// directories it is, from 0 on.
     ///
     /// # Errors
     /// `root` is not a directory, or the kernel has no `openat2` (Linux before 5.6, or a sandbox).
-    pub fn open(root: &Path) -> io::Result<Files> {
-        Ok(Files { root: Root::open(root)?, path: root.to_owned() })
+    pub fn new(root: &Path, number: usize) -> io::Result<Files> {
+        Root::open(root)?;
+        Ok(Files { path: root.to_owned(), number })
     }
 
     /// The directory, for logs.
@@ -60,29 +65,36 @@ impl Files {
         &self.path
     }
 
-    /// The answer, or `None` when nothing of that name is here.
-    #[must_use]
-    pub fn answer(&self, request: &Request<'_>) -> Option<Response> {
-        self.answer_below(request, "")
-    }
-
-    /// [`answer`](Files::answer) for files that are served below a prefix of the path.
+    /// The answer, or `None` when nothing of that name is here. `prefix` is cut off the path before it is
+    /// looked up. Without `folders` the directory is opened for this request alone.
     #[must_use]
     #[inline(never)]
-    pub fn answer_below(&self, request: &Request<'_>, prefix: &str) -> Option<Response> {
+    pub fn answer(&self, request: &Request<'_>, prefix: &str, folders: Option<&Folders>) -> Option<Response> {
         // An OPTIONS for `*` is about the server, not about a file.
         let name = request.path().strip_prefix(prefix.trim_end_matches('/'))?.strip_prefix('/')?;
         if is_hidden(name) {
             return None;
         }
+        let opened;
+        let folders = match folders {
+            Some(folders) => folders,
+            None => {
+                opened = Folders::of(std::iter::once(self));
+                &opened
+            }
+        };
+        let root = match folders.root(self) {
+            Ok(root) => root,
+            Err(error) => return sort(error).err().map(refuse),
+        };
         let entry = if name.is_empty() || name.ends_with('/') {
             // A file is not its own folder: there is no `file/index.html`, so `file/` leads to nothing.
-            match self.root.find(&format!("{name}{INDEX}")) {
+            match root.find(&format!("{name}{INDEX}")) {
                 Ok(Some(Entry::Folder)) => return None,
                 found => found,
             }
         } else {
-            self.root.find(name)
+            root.find(name)
         };
         match entry {
             Ok(entry) => Some(answer_with(entry?, request)),

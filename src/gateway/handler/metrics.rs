@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::base::clock::monotonic_ns;
 use crate::gateway::exchange::Exchange;
 use crate::gateway::fresh;
 use crate::gateway::handler::{BodyPlan, Handler, Lifecycle};
+use crate::gateway::site::Site;
 use crate::http::{Request, Response};
 use crate::observe::exposition::{self, Exposition, Facts};
 use crate::observe::log::Log;
-use crate::observe::{Tally, WorkerTally};
+use crate::observe::{KeeperTally, Reloads, Shown, Tally, WorkerTally};
 
 /// Writes every counter as text, in the format the client prefers.
 pub struct Metrics {
@@ -21,12 +23,18 @@ pub struct Metrics {
     pub lifecycle: Arc<Lifecycle>,
     /// Where lines can get lost.
     pub log: Log,
+    /// The site that is in force.
+    pub site: Arc<Shown<Site>>,
     /// When the process started, in seconds since 1970.
     pub start_unix_seconds: u64,
     /// Clients at once, over all reactors.
     pub connections_max: u64,
     /// Descriptors in one table.
     pub descriptor_limit: u64,
+    /// How reloads went.
+    pub reloads: Arc<Reloads>,
+    /// How the keeper of upstreams fares.
+    pub keeper: Arc<KeeperTally>,
     /// How new connections find their reactor, and why not better.
     pub accept: (&'static str, String),
 }
@@ -47,9 +55,13 @@ impl Handler for Metrics {
             draining: self.lifecycle.is_draining(),
             workers_stuck: self.lifecycle.stuck_workers().load(Ordering::Relaxed),
             dropped: self.log.dropped(),
+            reloads: Some(&self.reloads),
+            keeper: Some(&self.keeper),
         };
         let mut page = String::with_capacity(16 * 1024);
-        exposition::write(&mut page, &self.tallies, &self.worker_tallies, &facts, format);
+        let site = self.site.look();
+        let view = site.as_ref().map(|site| site.view(monotonic_ns() / 1_000_000)).unwrap_or_default();
+        exposition::write(&mut page, &self.tallies, &self.worker_tallies, &view, &facts, format);
         fresh(format.content_type(), page.into_bytes()).with("Vary", "Accept")
     }
 }

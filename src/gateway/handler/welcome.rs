@@ -143,6 +143,9 @@ mod tests {
     fn gateway() -> Gateway {
         let lifecycle = Arc::new(Lifecycle::default());
         let metrics = Metrics {
+            site: Arc::default(),
+            reloads: Arc::default(),
+            keeper: Arc::default(),
             tallies: Vec::new(),
             worker_tallies: Vec::new(),
             lifecycle: Arc::clone(&lifecycle),

@@ -262,18 +262,25 @@ fn is_token(name: &[u8]) -> bool {
 }
 
 fn checked(origin: String) -> String {
-    assert!(origin != "*", "origin \"*\": for any origin, write Cors::any()");
-    assert!(
-        origin != "null",
-        "origin \"null\": every page in a sandbox has it, whoever made it; leave it out"
-    );
-    assert!(
-        is_origin(&origin),
-        "origin {origin:?}: write it as browsers do, as in \"https://app.example\" or \
-         \"http://localhost:8080\": lower case, nothing behind the host but a port, \
-         and no port where it is the scheme's own"
-    );
+    let mistake = mistake_in(&origin);
+    assert!(mistake.is_none(), "{}", mistake.unwrap_or_default());
     origin
+}
+
+/// What is wrong with an origin, if anything is.
+pub(in crate::gateway) fn mistake_in(origin: &str) -> Option<String> {
+    match origin {
+        "*" => Some("origin \"*\": for any origin, write Cors::any()".to_owned()),
+        "null" => {
+            Some("origin \"null\": every page in a sandbox has it, whoever made it; leave it out".to_owned())
+        }
+        _ if is_origin(origin) => None,
+        _ => Some(format!(
+            "origin {origin:?}: write it as browsers do, as in \"https://app.example\" or \
+             \"http://localhost:8080\": lower case, nothing behind the host but a port, \
+             and no port where it is the scheme's own"
+        )),
+    }
 }
 
 /// As browsers write one (Fetch, \"serializing a request origin\"), but for `null`.

@@ -37,6 +37,7 @@ mod request_id;
 mod trace;
 
 pub use cors::Cors;
+pub(in crate::gateway) use cors::mistake_in as mistake_in_origin;
 pub use fields::SetFields;
 pub use request_id::RequestId;
 pub use trace::Tracing;
@@ -73,7 +74,7 @@ pub enum Flow {
 }
 
 /// Middleware in its order: entered first to last, left last to first, and only those that were entered.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Chain(Vec<Arc<dyn Middleware>>);
 
 impl Chain {

@@ -1,8 +1,9 @@
 //! A name for every request, by which its client, its log lines and its handler speak of the same one.
 //!
-//! The caller's `X-Request-Id` where it is a sane one, else one made here; noted, and answered as
-//! `X-Request-Id`. What a client sends ends up in logs and in other servers' fields, so it is bounded and of
-//! few characters. Not here: where the name is told (`access_log`, the log of panics and stuck handlers).
+//! The caller's `X-Request-Id` where it is a sane one, else one made here; noted, answered as `X-Request-Id`
+//! and passed on as such to servers behind. What a client sends ends up in logs and in other servers' fields,
+//! so it is bounded and of few characters. Not here: where the name is told (`access_log`, the log of panics
+//! and stuck handlers).
 
 use std::str;
 
@@ -76,10 +77,17 @@ impl Default for RequestId {
 impl Middleware for RequestId {
     fn enter(&self, exchange: &mut Exchange<'_>) -> Flow {
         let sent = if self.is_from_caller { sane(&exchange.request()) } else { None };
-        match sent {
-            Some(id) => exchange.notes_mut().set_request_id(id),
-            None => exchange.notes_mut().set_request_id(str::from_utf8(&self.next()).unwrap_or_default()),
-        }
+        let own;
+        let id = match sent {
+            Some(id) => id,
+            None => {
+                own = self.next();
+                str::from_utf8(&own).unwrap_or_default()
+            }
+        };
+        let notes = exchange.notes_mut();
+        notes.set_request_id(id);
+        notes.upstream_mut().set(FIELD, id);
         Flow::On
     }
 
@@ -122,6 +130,9 @@ mod tests {
         let fields: Vec<(&str, &str)> = sent.iter().map(|id| ("x-request-id", *id)).collect();
         let (notes, response) = Head::get("/", &fields).pass(middleware);
         assert_eq!(value(&response, "X-Request-Id"), Some(notes.request_id()));
+        let passed_on = format!("X-Request-Id: {}\r\n", notes.request_id());
+        assert_eq!(notes.upstream().lines(), passed_on.as_bytes());
+        assert!(notes.upstream().takes(b"x-request-id"), "instead of the client's");
         notes.request_id().to_owned()
     }
 

@@ -1,8 +1,9 @@
 //! Where a request stands in a distributed trace: W3C Trace Context, level 1.
 //!
 //! A trace that the caller is in goes on with a span of our own, otherwise one begins; both are noted, for
-//! handlers that call others and for the access log. Whether a trace is recorded is the caller's choice and
-//! is passed on; of a trace that begins here nothing is recorded, since nobody here records.
+//! handlers that call others and for the access log, and passed on to servers behind. Whether a trace is
+//! recorded is the caller's choice and is passed on; of a trace that begins here nothing is recorded, since
+//! nobody here records.
 //! The answer says nothing: `traceresponse` is a draft, and `traceparent` is a field of requests. A client
 //! that wants a name for its request has `X-Request-Id`.
 //! Not here: sending spans anywhere.
@@ -85,6 +86,7 @@ impl Middleware for Tracing {
                 take_state(&request, notes.trace_state_mut());
             }
         }
+        notes.tell_trace_upstream();
         Flow::On
     }
 }
@@ -137,6 +139,11 @@ mod tests {
     fn noted(fields: &[(&str, &str)]) -> (Trace, String) {
         let (notes, response) = Head::get("/", fields).pass(&Tracing::with_seed(1));
         assert_eq!(response.fields.lines().concat(), b"", "nothing is answered");
+        let (trace, state) = (notes.trace().unwrap(), notes.trace_state());
+        let state = if state.is_empty() { String::new() } else { format!("tracestate: {state}\r\n") };
+        let passed_on = format!("traceparent: {trace}\r\n{state}");
+        assert_eq!(str::from_utf8(notes.upstream().lines()), Ok(&*passed_on));
+        assert!(notes.upstream().takes(b"traceparent") && notes.upstream().takes(b"tracestate"));
         (notes.trace().unwrap(), notes.trace_state().to_owned())
     }
 

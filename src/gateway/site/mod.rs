@@ -5,6 +5,7 @@
 //! Not here: how a request is passed on (`reactor::relay`), how a server is chosen (`gateway::upstream`).
 
 pub mod client;
+mod edit_fields;
 mod fallback;
 pub mod key;
 mod steps;
@@ -12,20 +13,24 @@ pub mod table;
 pub mod template;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 pub use fallback::Fallback;
 pub use steps::Kept;
 use table::{Found, Table};
 
 use crate::config::Site as Spec;
-use crate::config::site::{Action, Proxy, ServerSpec, Template, Trust};
+use crate::config::site::{Action, Proxy, Route as RouteSpec, ServerSpec, Template, Trust};
 use crate::gateway::exchange::Exchange;
+use crate::gateway::guard::ConnectionCounts;
 use crate::gateway::handler::files::Files;
 use crate::gateway::middleware::Chain;
 use crate::gateway::notes::Notes;
-use crate::gateway::upstream::{Cluster, Directory};
+use crate::gateway::upstream::{Cluster, Directory, Reason};
 use crate::gateway::{Decision, allowed};
 use crate::http::{Framing, Method, Response, Status};
+use crate::observe::exposition::{ServerView, SiteView, UpstreamView};
+use crate::observe::site::RouteSeries;
 
 /// See the module.
 pub struct Site {
@@ -34,11 +39,12 @@ pub struct Site {
     clusters: Vec<Cluster>,
     fallbacks: Vec<Option<Fallback>>,
     trust: Trust,
+    connections: Option<Arc<ConnectionCounts>>,
 }
 
 /// A route, made ready.
 pub struct Route {
-    name: Box<str>,
+    series: Arc<RouteSeries>,
     steps: Chain,
     act: Act,
     body_bytes_max: Option<u64>,
@@ -84,9 +90,10 @@ impl Site {
         let mut routes = Vec::new();
         for route in &spec.routes {
             let chain = Chain::of(route.steps.iter().filter_map(|step| steps[*step].clone()));
-            match Act::new(&route.action) {
+            // 0 is the directory that is served at `/` without a route.
+            match Act::new(&route.action, routes.len() + 1) {
                 Ok(act) => routes.push(Route {
-                    name: route.name.as_str().into(),
+                    series: made.directory.route(&route.name, refusers(spec, route)),
                     steps: chain,
                     act,
                     body_bytes_max: route.body_bytes_max,
@@ -107,7 +114,8 @@ impl Site {
         let table = Table::new(&spec.routes).map_err(|found| mistakes.extend(found));
         match table {
             Ok(table) if mistakes.is_empty() => {
-                Ok(Site { table, routes, clusters, fallbacks, trust: spec.trust.clone() })
+                let connections = made.kept.connections(&spec.trust, made.seed);
+                Ok(Site { table, routes, clusters, fallbacks, trust: spec.trust.clone(), connections })
             }
             _ => Err(mistakes),
         }
@@ -131,6 +139,8 @@ impl Site {
         exchange.notes_mut().set_route(number);
         let route = &self.routes[number];
         if let Some(response) = route.steps.enter(exchange, Notes::set_entered_route) {
+            let last = exchange.notes().entered_route() - 1;
+            exchange.notes_mut().set_refuser(last);
             return Some(Decision::Answer(response));
         }
         Some(route.act(number, exchange))
@@ -149,6 +159,14 @@ impl Site {
         &self.routes
     }
 
+    /// The directories it serves from.
+    pub(super) fn files(&self) -> impl Iterator<Item = &Files> {
+        self.routes.iter().filter_map(|route| match &route.act {
+            Act::Files { files, .. } => Some(files),
+            _ => None,
+        })
+    }
+
     /// Its upstreams, in the order written.
     #[must_use]
     pub fn clusters(&self) -> &[Cluster] {
@@ -159,6 +177,22 @@ impl Site {
     #[must_use]
     pub fn fallback(&self, cluster: usize) -> Option<&Fallback> {
         self.fallbacks.get(cluster)?.as_ref()
+    }
+
+    /// What is to be told of it.
+    #[must_use]
+    pub fn view(&self, now_ms: u64) -> SiteView<'_> {
+        SiteView {
+            routes: self.routes.iter().map(|route| &*route.series).collect(),
+            upstreams: self.clusters.iter().map(|cluster| view_of(cluster, now_ms)).collect(),
+        }
+    }
+
+    /// Where connections of each address are counted, and how many it may have.
+    #[must_use]
+    pub fn connections(&self) -> Option<(&Arc<ConnectionCounts>, u32)> {
+        let max = self.trust.connections_per_address_max.unwrap_or(u32::MAX);
+        self.connections.as_ref().map(|counts| (counts, max))
     }
 
     /// Whom to believe about who a client is.
@@ -172,7 +206,13 @@ impl Route {
     /// Its name in logs and metrics.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.name
+        &self.series.name
+    }
+
+    /// What is counted of it.
+    #[must_use]
+    pub fn series(&self) -> &RouteSeries {
+        &self.series
     }
 
     /// How its requests are passed on, if they are.
@@ -195,12 +235,13 @@ impl Route {
         if let (Framing::Length(length), Some(most)) = (exchange.framing(), self.body_bytes_max)
             && length > most
         {
+            exchange.notes_mut().set_refuser(self.series.refusers.len() - 1);
             return Decision::Answer(Response::plain(Status::CONTENT_TOO_LARGE));
         }
         match &self.act {
             Act::Pass(_) => Decision::Relay(number),
             Act::Files { files, strip } => {
-                let answer = files.answer_below(&exchange.request(), strip);
+                let answer = files.answer(&exchange.request(), strip, exchange.folders());
                 Decision::Answer(answer.unwrap_or_else(|| Response::plain(Status::NOT_FOUND)))
             }
             Act::Redirect { status, to } => {
@@ -214,12 +255,33 @@ impl Route {
     }
 }
 
+fn view_of(cluster: &Cluster, now_ms: u64) -> UpstreamView<'_> {
+    let servers = cluster.members.iter().map(|member| {
+        let vitals = member.endpoint.vitals();
+        ServerView {
+            label: &member.endpoint.label,
+            tallies: &member.endpoint.tallies,
+            is_available: vitals.is_available(now_ms),
+            breaker: vitals.breaker().state.label(),
+            reason: vitals.breaker().reason.map_or("", Reason::label),
+        }
+    });
+    UpstreamView { name: &cluster.spec.name, tallies: &cluster.tallies, servers: servers.collect() }
+}
+
+/// What may refuse a route's requests, by name.
+fn refusers(spec: &Spec, route: &RouteSpec) -> Box<[Box<str>]> {
+    let steps = route.steps.iter().map(|step| Box::from(spec.steps[*step].name.as_str()));
+    steps.chain([Box::from("max-body")]).collect()
+}
+
 impl Act {
-    fn new(action: &Action) -> Result<Act, String> {
+    fn new(action: &Action, number: usize) -> Result<Act, String> {
         Ok(match action {
             Action::Proxy(proxy) => Act::Pass(proxy.clone()),
             Action::Files { root, strip } => {
-                let files = Files::open(root).map_err(|error| format!("{}: {error}", root.display()))?;
+                let files =
+                    Files::new(root, number).map_err(|error| format!("{}: {error}", root.display()))?;
                 Act::Files { files, strip: strip.clone() }
             }
             Action::Redirect { status, to } => Act::Redirect { status: *status, to: to.clone() },

@@ -11,6 +11,7 @@ use super::ejection::Pool;
 use super::vitals::Vitals;
 use super::{Cluster, Endpoint, Member, Place, balance};
 use crate::config::site::{Address, ServerSpec, Upstream};
+use crate::observe::site::{PerReactor, RouteSeries, ServerTally, UpstreamTally};
 
 /// See the module.
 #[derive(Default)]
@@ -19,6 +20,10 @@ pub struct Directory {
     pools: Register<String, Pool>,
     /// By upstream, place and name.
     endpoints: Register<(u32, Place, Box<str>), Endpoint>,
+    /// What is counted of upstreams, by name, and of routes, by name and what may refuse their requests.
+    upstreams: Register<String, PerReactor<UpstreamTally>>,
+    routes: Register<(Box<str>, Box<[Box<str>]>), RouteSeries>,
+    reactors: u32,
 }
 
 impl Directory {
@@ -26,6 +31,19 @@ impl Directory {
     #[must_use]
     pub fn new() -> Directory {
         Directory::default()
+    }
+
+    /// Says how many reactors count. To be said before anything is asked for.
+    #[must_use]
+    pub fn for_reactors(self, reactors: u32) -> Directory {
+        Directory { reactors, ..self }
+    }
+
+    /// What is counted of a route.
+    pub fn route(&mut self, name: &str, refusers: Box<[Box<str>]>) -> Arc<RouteSeries> {
+        self.routes.forget_the_gone();
+        let reactors = self.reactors;
+        self.routes.entry((name.into(), refusers.clone()), |_, _| RouteSeries::new(name, &refusers, reactors))
     }
 
     /// An upstream with its servers as they were looked up. Of sockets, what was looked up does not matter.
@@ -46,11 +64,16 @@ impl Directory {
                 add(&mut members, self.endpoint(&pool, place, name(&server.address)), server);
             }
         }
-        Cluster { number, spec: spec.clone(), members, pool }
+        self.upstreams.forget_the_gone();
+        let reactors = self.reactors;
+        let make = |_, _| PerReactor::new(reactors, UpstreamTally::default);
+        let tallies = self.upstreams.entry(spec.name.clone(), make);
+        Cluster { number, spec: spec.clone(), members, tallies, pool }
     }
 
     fn endpoint(&mut self, pool: &Arc<Pool>, place: Place, name: Box<str>) -> Arc<Endpoint> {
         let label = place.to_string();
+        let reactors = self.reactors;
         self.endpoints.entry((pool.id, place.clone(), name.clone()), |id, serial| Endpoint {
             id,
             place,
@@ -60,6 +83,7 @@ impl Directory {
             serial,
             pool: Arc::clone(pool),
             vitals: Vitals::default(),
+            tallies: PerReactor::new(reactors, ServerTally::default),
         })
     }
 }

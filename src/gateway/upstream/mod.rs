@@ -39,6 +39,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::config::site::Upstream;
+use crate::observe::site::{PerReactor, ServerTally, UpstreamTally};
 
 pub use ask::{Ask, FailureKind, Nobody, Outcome};
 pub use chooser::Chooser;
@@ -64,6 +65,8 @@ pub struct Endpoint {
     point: u64,
     pool: Arc<Pool>,
     vitals: Vitals,
+    /// What reactors count of it.
+    pub tallies: PerReactor<ServerTally>,
 }
 
 impl Endpoint {
@@ -128,6 +131,8 @@ pub struct Cluster {
     pub spec: Upstream,
     /// Its servers; none when no name led anywhere.
     pub members: Vec<Member>,
+    /// What reactors count of it.
+    pub tallies: Arc<PerReactor<UpstreamTally>>,
     /// What its servers have in common over reloads.
     pool: Arc<Pool>,
 }

@@ -146,6 +146,12 @@ impl Vitals {
         }
     }
 
+    /// Whether nothing speaks against asking it.
+    #[must_use]
+    pub fn is_available(&self, now_ms: u64) -> bool {
+        self.breaker().state == BreakerState::Closed && !self.is_unwell() && !self.is_ejected(now_ms)
+    }
+
     /// Whether it is let be for failing its clients.
     #[must_use]
     pub fn is_ejected(&self, now_ms: u64) -> bool {

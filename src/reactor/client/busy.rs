@@ -55,6 +55,9 @@ impl Busy {
     /// Forgets what one client left, before another gets it.
     pub(in crate::reactor) fn wipe<S: Stream>(&mut self, turn: &mut Turn<'_, S>) {
         self.pending.abandon(turn);
+        if self.input.is_taken() {
+            self.input = turn.lines.unshelve();
+        }
         self.input.clear();
         self.output.clear();
         self.reflection.clear();

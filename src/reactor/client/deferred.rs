@@ -130,7 +130,7 @@ impl<S: Stream> Client<S> {
     #[inline(never)]
     pub(super) fn body_is_whole(&mut self, busy: &mut Busy, turn: &mut Turn<'_, S>) {
         if let Some(relay) = &mut busy.pending.relay {
-            relay.upload.finish(b"");
+            relay.upload.finish();
         } else if let Some(pipe) = &busy.pending.pipe {
             pipe.close(true);
         } else if let Some(job) = busy.pending.job.take() {

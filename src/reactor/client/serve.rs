@@ -6,15 +6,14 @@ use super::busy::{Busy, Share};
 use super::deferred::Stand;
 use super::transfer::{Filled, Flushed};
 use super::{Client, Life, Rest};
-use crate::base::clock::Clock;
-use crate::gateway::site::{Site, client};
-use crate::gateway::{Arrival, Decision, Exchange};
+use crate::gateway::site::client;
+use crate::gateway::{Arrival, Decision, Exchange, Gateway};
 use crate::http::{Body, Framing, Method, Request, Response, Status};
 use crate::observe::Tally;
 use crate::observe::log::{Level, Log};
-use crate::proto::h1::Stamp;
 use crate::proto::{Progress, Violation};
 use crate::reactor::access::Sent;
+use crate::reactor::pending::count_route;
 use crate::reactor::stream::Stream;
 use crate::reactor::turn::{CloseReason, Step, Turn};
 use crate::worker::{Errand, Job, ReplyTo, RequestName};
@@ -39,6 +38,9 @@ impl<S: Stream> Client<S> {
         let mut share = Share::of(turn.limits);
         if let Life::Lingering(reason) = self.life {
             return self.linger(reason, busy, turn, &mut share);
+        }
+        if self.life == Life::Unintroduced && !self.introduce(busy, turn, &mut share)? {
+            return Ok(Rest::Waits);
         }
         loop {
             match self.advance(busy, turn, &mut share) {
@@ -107,7 +109,7 @@ impl<S: Stream> Client<S> {
                     );
                     busy.input.consume(count);
                 }
-                Ok(Progress::Trailer(count)) => busy.input.consume(count),
+                Ok(Progress::Trailer(count)) => Self::relay_trailer(count, busy),
                 Ok(Progress::Whole) => {
                     busy.reflection.whole(&mut busy.machine, &mut busy.output, turn);
                 }
@@ -141,10 +143,9 @@ impl<S: Stream> Client<S> {
             turn.notes.clear();
         }
         let gateway = turn.epoch.gateway(self.site);
-        if let Some(site) = gateway.site() {
-            *turn.arrival = arrival_of(&request, site, turn.lines.peer(turn.here.0), turn.clock, turn.stamp);
-        }
-        let mut exchange = Exchange::new(request, turn.notes).arrived(turn.arrival);
+        let when = (turn.clock.now_ns(), turn.stamp.second());
+        let arrival = note_arrival(&request, gateway, turn.peers.address(turn.here.0), when, turn.arrival);
+        let mut exchange = Exchange::new(request, turn.notes).arrived(arrival).beside(turn.folders);
         let decision = gateway.decide(&mut exchange);
         let keep = !turn.draining && busy.machine.number() + 1 < turn.limits.requests_max;
         let head_len = usize::from(turn.index.head_len);
@@ -184,6 +185,7 @@ impl<S: Stream> Client<S> {
         };
         turn.tally.answers.add(request.method() as usize, sent.status.code(), 1);
         busy.answered += 1;
+        count_answer(sent.status, turn);
         if let Some(access) = &mut turn.access {
             access.write(&request, turn.notes, sent, &self.stream, turn.clock, turn.stamp);
         }
@@ -234,16 +236,28 @@ impl<S: Stream> Client<S> {
     }
 }
 
-/// When and from where a request came, as far as a site's trust goes.
-fn arrival_of(
+/// When and from where a request came, as far as a site's trust goes; nobody else asks.
+#[inline]
+fn note_arrival<'a>(
     request: &Request<'_>,
-    site: &Site,
+    gateway: &Gateway,
     peer: Option<IpAddr>,
-    clock: &Clock,
-    stamp: &Stamp,
-) -> Arrival {
+    (now_ns, unix_seconds): (u64, u64),
+    arrival: &'a mut Arrival,
+) -> &'a Arrival {
+    let Some(site) = gateway.site() else { return &Arrival::UNKNOWN };
     let (client, is_trusted) = client::of(peer, request, site.trust());
-    Arrival { client, peer, is_trusted, now_ns: clock.now_ns(), unix_seconds: stamp.second() }
+    *arrival = Arrival { client, peer, is_trusted, now_ns, unix_seconds };
+    arrival
+}
+
+/// Notes down what a site's route has answered at once.
+#[inline]
+fn count_answer<S: Stream>(status: Status, turn: &Turn<'_, S>) {
+    if turn.notes.route().is_some() {
+        let took_ns = turn.clock.precise_ns().saturating_sub(turn.clock.now_ns());
+        count_route(turn.epoch, turn.notes, status, took_ns, turn.lines.reactor);
+    }
 }
 
 /// Tells of it if a job was run and what others wrote has panicked.

@@ -10,10 +10,12 @@
 
 mod dial;
 mod line;
+#[cfg(test)]
+mod validate;
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::net::IpAddr;
+use std::sync::Arc;
 
 pub(super) use dial::KernelDialer;
 pub(super) use line::Line;
@@ -44,19 +46,24 @@ pub(super) struct Lines<S: Stream> {
     slots: Slots<Line<S>>,
     /// Those without a user, by their server's number, the longest idle first.
     idle: Vec<Vec<Key<Line<S>>>>,
+    /// Whether a server of that number is one of the gateway's now: lines to others are not kept.
+    wanted: Vec<bool>,
     dialer: Box<dyn Dialer<S>>,
     buffers: Pool<ReadBuffer>,
     buffer_bytes: u32,
+    /// Memory of clients' inputs that nobody needs for now.
+    shelf: Vec<ReadBuffer>,
     relays: Pool<Relay>,
     sweep_at: Option<Tick>,
+    look_at: Option<Tick>,
     pub chooser: Chooser,
+    /// Which reactor counts.
+    pub reactor: u32,
     pub index: Box<AnswerIndex>,
     /// Clients that wait for a line, by the name of their upstream.
     waiting: HashMap<Box<str>, VecDeque<(u32, u32)>>,
     /// Clients that need not wait any more.
     woken: Vec<((u32, u32), Box<str>)>,
-    /// Who the peers are, by the slot of their connection, where the gateway wants to know.
-    peers: Option<Vec<Option<IpAddr>>>,
 }
 
 /// What connections to upstreams are made with.
@@ -68,10 +75,19 @@ pub struct UpstreamMeans {
     pub seed: u64,
     /// Reactors there are.
     pub reactors: u32,
+    /// Which of them this is.
+    pub reactor: u32,
 }
+
+/// Inputs whose memory is kept while their clients wait. The newest are warm, and the others go.
+const SHELF_MAX: usize = 32;
 
 /// Clients that may wait for a line of one upstream, on each reactor. Over it: 503.
 const WAITING_MAX: usize = 1024;
+
+/// How often, in milliseconds, some of them look whether they still need to, and how many of each upstream.
+const LOOK_MS: u32 = 50;
+const LOOKERS: usize = 8;
 
 /// Which line, as whoever uses it remembers.
 pub(super) type LineName = (u32, u32);
@@ -81,16 +97,19 @@ impl<S: Stream> Lines<S> {
         Lines {
             slots: Slots::with_limit(means.lines_max),
             idle: Vec::new(),
+            wanted: Vec::new(),
             dialer,
             buffers: Pool::with_limit(u32::MAX),
             buffer_bytes,
+            shelf: Vec::new(),
             relays: Pool::with_limit(u32::MAX),
             sweep_at: None,
+            look_at: None,
+            reactor: means.reactor,
             chooser: Chooser::new(means.seed, means.reactors),
             index: Box::default(),
             waiting: HashMap::new(),
             woken: Vec::new(),
-            peers: None,
         }
     }
 
@@ -101,11 +120,12 @@ impl<S: Stream> Lines<S> {
 
     /// A line that is open already and that nobody uses: the one used last, since the server is least likely
     /// to be about to close it.
-    pub(super) fn pick_idle(&mut self, endpoint: &Endpoint, user: (u32, u32)) -> Option<LineName> {
+    pub(super) fn pick_idle(&mut self, endpoint: &Arc<Endpoint>, user: (u32, u32)) -> Option<LineName> {
         let shelf = self.idle.get_mut(endpoint.id as usize)?;
         while let Some(key) = shelf.pop() {
             if let Some(line) = self.slots.get_mut(key) {
                 line.lend_to(user);
+                endpoint.tallies.of(self.reactor).reused.add(1);
                 return Some((key.index(), key.generation()));
             }
         }
@@ -116,11 +136,11 @@ impl<S: Stream> Lines<S> {
     ///
     /// # Errors
     /// What the kernel says, or that there are as many as may be.
-    pub(super) fn dial(&mut self, endpoint: &Endpoint, user: (u32, u32)) -> io::Result<LineName> {
+    pub(super) fn dial(&mut self, endpoint: &Arc<Endpoint>, user: (u32, u32)) -> io::Result<LineName> {
         if self.slots.is_full() && !self.close_longest_idle() {
             return Err(io::Error::from_raw_os_error(libc::EMFILE));
         }
-        let key = match self.slots.insert(Line::vacant(endpoint.id, user)) {
+        let key = match self.slots.insert(Line::vacant(Arc::clone(endpoint), self.reactor, user)) {
             Ok(key) => key,
             Err(_) => return Err(io::Error::from_raw_os_error(libc::EMFILE)),
         };
@@ -146,7 +166,13 @@ impl<S: Stream> Lines<S> {
     pub(super) fn rest(&mut self, name: LineName, idle_max: u32, expires: Tick) {
         let key = Key::from_parts(name.0, name.1);
         let Some(line) = self.slots.get_mut(key) else { return };
-        let endpoint = line.endpoint as usize;
+        let endpoint = line.endpoint() as usize;
+        // It was told of while somebody used it and will not be told of again; or a reload has taken its
+        // server out meanwhile.
+        if !line.is_quiet() || self.wanted.get(endpoint) != Some(&true) {
+            self.slots.remove(key);
+            return;
+        }
         line.rest(expires);
         if self.idle.len() <= endpoint {
             self.idle.resize_with(endpoint + 1, Vec::new);
@@ -161,8 +187,25 @@ impl<S: Stream> Lines<S> {
             let oldest = self.idle[endpoint].remove(0);
             self.slots.remove(oldest);
         }
-        if self.sweep_at.is_none() {
+        if self.sweep_at.is_none_or(|at| at.has_reached(expires)) {
             self.sweep_at = Some(expires);
+        }
+    }
+
+    /// Keeps lines to the servers of these numbers from here on, and closes the idle ones to others; who uses
+    /// one goes on.
+    pub(super) fn keep_only(&mut self, endpoints: impl Iterator<Item = u32>) {
+        self.wanted.clear();
+        for endpoint in endpoints.map(|id| id as usize) {
+            if self.wanted.len() <= endpoint {
+                self.wanted.resize(endpoint + 1, false);
+            }
+            self.wanted[endpoint] = true;
+        }
+        for (endpoint, shelf) in self.idle.iter_mut().enumerate() {
+            if self.wanted.get(endpoint) != Some(&true) {
+                std::mem::take(shelf).into_iter().for_each(|key| drop(self.slots.remove(key)));
+            }
         }
     }
 
@@ -184,9 +227,26 @@ impl<S: Stream> Lines<S> {
         user
     }
 
-    /// When idle lines are to be looked at.
-    pub(super) fn next_moment(&self) -> Option<Tick> {
-        self.sweep_at
+    /// When idle lines are to be looked at, or those who wait for one.
+    pub(super) fn next_moment(&self, now: Tick) -> Option<Tick> {
+        [self.sweep_at, self.look_at].into_iter().flatten().min_by_key(|moment| moment.since(now))
+    }
+
+    /// Lets some of those who wait look for themselves: what comes free at other reactors, or because a
+    /// server is asked again, is told to nobody here.
+    pub(super) fn look_around(&mut self, now: Tick) {
+        if self.waiting.is_empty() {
+            self.look_at = None;
+            return;
+        }
+        let look_at = *self.look_at.get_or_insert_with(|| now.after_ms(LOOK_MS));
+        if now.has_reached(look_at) {
+            self.look_at = Some(now.after_ms(LOOK_MS));
+            let mut names: Vec<Box<str>> = self.waiting.keys().cloned().collect();
+            // So that a simulation can be played again.
+            names.sort_unstable();
+            names.iter().for_each(|name| (0..LOOKERS).for_each(|_| self.wake_waiting(name)));
+        }
     }
 
     /// Closes the idle lines whose time is up.
@@ -248,6 +308,18 @@ impl<S: Stream> Lines<S> {
         self.buffers.give_back(buffer);
     }
 
+    /// Takes the memory of a client's input that lies empty while its answer is waited for.
+    pub(super) fn shelve(&mut self, input: ReadBuffer) {
+        if self.shelf.len() < SHELF_MAX {
+            self.shelf.push(input);
+        }
+    }
+
+    /// Memory for a client's input.
+    pub(super) fn unshelve(&mut self) -> ReadBuffer {
+        self.shelf.pop().unwrap_or_else(|| ReadBuffer::with_size(self.buffer_bytes))
+    }
+
     pub(super) fn lend_relay(&mut self) -> Box<Relay> {
         self.relays.lend(Relay::default).unwrap_or_default()
     }
@@ -290,28 +362,6 @@ impl<S: Stream> Lines<S> {
     pub(super) fn next_woken(&mut self) -> Option<((u32, u32), Box<str>)> {
         self.woken.pop()
     }
-
-    /// From here on it is remembered who the peers are.
-    pub(super) fn remember_peers(&mut self) {
-        self.peers.get_or_insert_default();
-    }
-
-    pub(super) fn remembers_peers(&self) -> bool {
-        self.peers.is_some()
-    }
-
-    pub(super) fn set_peer(&mut self, slot: u32, peer: Option<IpAddr>) {
-        if let Some(peers) = &mut self.peers {
-            if peers.len() <= slot as usize {
-                peers.resize(slot as usize + 1, None);
-            }
-            peers[slot as usize] = peer;
-        }
-    }
-
-    pub(super) fn peer(&self, slot: u32) -> Option<IpAddr> {
-        self.peers.as_ref()?.get(slot as usize).copied().flatten()
-    }
 }
 
 /// For tests in which nobody is dialled.
@@ -327,7 +377,7 @@ impl<S> Dialer<S> for NoDialer {
 
 #[cfg(test)]
 impl UpstreamMeans {
-    pub(super) const NONE: UpstreamMeans = UpstreamMeans { lines_max: 0, seed: 0, reactors: 1 };
+    pub(super) const NONE: UpstreamMeans = UpstreamMeans { lines_max: 0, seed: 0, reactors: 1, reactor: 0 };
 }
 
 fn is_out_of_descriptors(error: &io::Error) -> bool {

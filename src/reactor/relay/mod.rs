@@ -56,6 +56,8 @@ pub(super) struct Relay {
     pub trailers: Vec<u8>,
     pub method: Method,
     pub asks_upgrade: bool,
+    /// Whether `Host` is the server's name, which is put in when it is known.
+    pub names_server: bool,
     /// Whether the client waits to be asked for its body.
     pub awaits_continue: bool,
     /// What either side of a tunnel has said about its end.
@@ -188,6 +190,7 @@ impl Default for Relay {
             trailers: Vec::new(),
             method: Method::Get,
             asks_upgrade: false,
+            names_server: false,
             awaits_continue: false,
             has_ended_upstream: false,
             has_client_ended: false,
@@ -235,6 +238,7 @@ impl Relay {
         self.upload.rewind();
         self.reader = AnswerReader::new(self.method, self.asks_upgrade);
         self.dues.step = None;
+        self.phases.sent_ns = 0;
     }
 
     /// When it is to be looked at, whatever happens.
@@ -244,8 +248,15 @@ impl Relay {
             _ => None,
         };
         let dues = self.dues;
-        let moments = [resting, dues.step, dues.head, dues.total, dues.queue, dues.ask, dues.gone];
+        let queue = dues.queue.filter(|_| self.stage == Stage::Queued);
+        let moments = [resting, queue, dues.step, dues.head, dues.total, dues.ask, dues.gone];
         moments.into_iter().flatten().min_by_key(|moment| moment.since(now))
+    }
+
+    /// Whether another server could still answer in time.
+    pub(super) fn has_time(&self, now: Tick) -> bool {
+        let has_passed = |moment: Option<Tick>| moment.is_some_and(|moment| now.has_reached(moment));
+        !has_passed(self.dues.head) && !has_passed(self.dues.total)
     }
 
     /// Whether the client has heard of an answer.

@@ -10,6 +10,8 @@ use crate::proto::h1::encode;
 pub(in crate::reactor) struct Upload {
     bytes: Vec<u8>,
     sent: usize,
+    /// Lines that follow the body; bounded by who reads them.
+    trailers: Vec<u8>,
     /// Whether the first byte of the request is still here.
     is_complete: bool,
     /// Whether bodies are sent in chunks.
@@ -34,7 +36,9 @@ impl Upload {
     pub(super) fn open(&mut self) {
         self.bytes.clear();
         self.bytes.shrink_to(CAPACITY_KEPT);
-        *self = Upload { bytes: std::mem::take(&mut self.bytes), is_complete: true, ..Upload::default() };
+        self.trailers.clear();
+        let (bytes, trailers) = (std::mem::take(&mut self.bytes), std::mem::take(&mut self.trailers));
+        *self = Upload { bytes, trailers, is_complete: true, ..Upload::default() };
     }
 
     /// The head is to be written here. `is_chunked`: so its body will be sent; `is_whole`: it has none.
@@ -63,12 +67,15 @@ impl Upload {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// The body is complete; these are its trailer lines.
-    pub(in crate::reactor) fn finish(&mut self, trailers: &[u8]) {
+    /// A trailer line, for the end of the body.
+    pub(in crate::reactor) fn trailer(&mut self, line: &[u8]) {
+        self.trailers.extend_from_slice(line);
+    }
+
+    /// The body is complete.
+    pub(in crate::reactor) fn finish(&mut self) {
         if self.is_chunked && !self.is_given_up {
-            self.bytes.extend_from_slice(b"0\r\n");
-            self.bytes.extend_from_slice(trailers);
-            self.bytes.extend_from_slice(b"\r\n");
+            encode::last_chunk(&mut self.bytes, &self.trailers);
         }
         self.is_whole = true;
     }
@@ -175,7 +182,7 @@ mod tests {
         upload.body(b"abc");
         let count = upload.unsent().len();
         upload.sent(count);
-        upload.finish(b"");
+        upload.finish();
         assert!(!upload.is_untouched() && upload.may_rewind() && !upload.is_out());
         upload.rewind();
         assert!(upload.is_untouched() && upload.unsent().ends_with(b"3\r\nabc\r\n0\r\n\r\n"));

@@ -9,6 +9,20 @@
 //!                                         v
 //!                                    tell(news)
 //! ```
+//! A start goes so, and a reload the same way from the second line on, with the book that was told last:
+//!
+//! ```text
+//!   let keeper = Keeper::start(of_machine(), log, tell)?;       before any reactor has a table of its own
+//!   let mut sights = Sights::of([file]);                        before the file is read
+//!   let loaded = config::load(raw)?;                            reads it
+//!   let hosts = all names_of(upstream) of the site
+//!   let (book, not_found) = resolve_all(&of_machine(), hosts, patience);    at the start only
+//!   sights.add(files_of(&loaded.config.site));                  before they are read, too
+//!   let site = Site::new(..)?;                                  by `book.addresses(&server.address)`
+//!   ... reactors run with it ...
+//!   keeper.hand().attend(Duties::of(site.clusters(), book, sights));
+//! ```
+//!
 //! Promises: at rest it sleeps without a tick; it ends within a second whatever is under way; what it finds
 //! it tells by one function, on its own thread, whose panics it outlives. What it opens stays in the
 //! process's own table of descriptors: start it *before* the reactors, so that their copies of its waker wake
@@ -18,12 +32,19 @@
 mod chance;
 mod lookup;
 mod names;
+mod probe;
+mod prober;
 mod round;
+mod schedule;
 mod sights;
+mod target;
+#[cfg(test)]
+mod testing;
 mod waker;
 mod watch;
 
 use std::io;
+use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -31,8 +52,10 @@ use std::time::Duration;
 pub use lookup::{NotFound, Resolver, of_machine, resolve_all};
 pub use names::Name;
 pub use sights::Sights;
+pub use target::{OUTCOMES, ProbeFailure, Target};
 
-use crate::config::site::{Address, NameBook, Site};
+use crate::config::site::{Address, Fallback, KeySource, NameBook, Site, StepKind, Upstream};
+use crate::gateway::upstream::{Change, Cluster};
 use crate::observe::KeeperTally;
 use crate::observe::log::Log;
 use crate::server::keeper::names::Found;
@@ -46,15 +69,22 @@ pub struct Duties {
     pub names: Vec<Name>,
     /// What is known of them: the site at work was made with it.
     pub book: NameBook,
+    /// Servers to be probed.
+    pub targets: Vec<Target>,
     /// Files to be watched, as they looked before they were read; none: none.
     pub files: Sights,
 }
 
 impl Duties {
-    /// Those that a site brings.
+    /// Those that these upstreams bring, which were made with what `book` knows.
     #[must_use]
-    pub fn of(site: &Site, book: &NameBook) -> Duties {
-        Duties { names: names_of(site), book: book.clone(), files: Sights::default() }
+    pub fn of<'a>(clusters: impl IntoIterator<Item = &'a Cluster>, book: NameBook, files: Sights) -> Duties {
+        let mut duties = Duties { book, files, ..Duties::default() };
+        for cluster in clusters {
+            duties.names.extend(names_of(&cluster.spec));
+            duties.targets.extend(Target::of(cluster));
+        }
+        duties
     }
 }
 
@@ -65,6 +95,15 @@ pub enum News<'a> {
     Addresses(&'a NameBook),
     /// A file that is watched looks other than it did.
     Files,
+    /// A server was probed. Its vitals know by now.
+    Probe {
+        /// Which one.
+        target: &'a Target,
+        /// Whether it is well, and if not why.
+        outcome: Result<(), ProbeFailure>,
+        /// What that makes of it, if anything.
+        change: Option<Change>,
+    },
 }
 
 /// See the module. Dropping it ends it.
@@ -86,8 +125,21 @@ impl Keeper {
         log: Log,
         tell: impl FnMut(&Hand, News<'_>) + Send + 'static,
     ) -> io::Result<Keeper> {
+        Keeper::start_with(Arc::default(), resolver, log, tell)
+    }
+
+    /// Starts the thread with numbers that somebody else knows already; see [`start`](Keeper::start).
+    ///
+    /// # Errors
+    /// When there is no thread or no descriptor left.
+    pub fn start_with(
+        tally: Arc<KeeperTally>,
+        resolver: Resolver,
+        log: Log,
+        tell: impl FnMut(&Hand, News<'_>) + Send + 'static,
+    ) -> io::Result<Keeper> {
         let (mail, letters) = mpsc::channel();
-        let hand = Hand { mail, waker: Arc::new(Waker::new()?), tally: Arc::default() };
+        let hand = Hand { mail, waker: Arc::new(Waker::new()?), tally };
         let round = Round::new(letters, hand.clone(), resolver, log, Box::new(tell));
         let (alive, ended) = mpsc::channel::<()>();
         let run = move || {
@@ -164,17 +216,36 @@ enum Letter {
     Stop,
 }
 
-/// Every name of a site's servers, and how often it is looked up.
+/// Files besides the configuration that a site is read from when it is made.
+pub fn files_of(site: &Site) -> impl Iterator<Item = &Path> {
+    let key_sets = site.steps.iter().flat_map(|step| match &step.kind {
+        StepKind::Jwt(jwt) => &jwt.keys[..],
+        _ => &[],
+    });
+    let key_sets = key_sets.filter_map(|key| match key {
+        KeySource::Jwks(path) => Some(&**path),
+        KeySource::Local { .. } => None,
+    });
+    let fallbacks = site.upstreams.iter().filter_map(|upstream| match &upstream.fallback {
+        Some(Fallback::File { path, .. }) => Some(&**path),
+        _ => None,
+    });
+    key_sets.chain(fallbacks)
+}
+
+/// Descriptors that the keeper may have open in the process's own table, for a site with so many servers to
+/// be probed: its waker and inotify, a socket for each probe and for each look-up.
 #[must_use]
-pub fn names_of(site: &Site) -> Vec<Name> {
-    let servers = site.upstreams.iter().flat_map(|upstream| {
-        upstream.servers.iter().map(move |server| (&server.address, upstream.resolve_ms))
-    });
-    let named = servers.filter_map(|(address, every_ms)| match address {
-        Address::Name(host, _) => Some(Name { host: host.clone(), every_ms }),
+pub fn descriptors(servers_probed: usize) -> u32 {
+    2 + servers_probed.min(prober::PROBES_MAX) as u32 + round::LOOKUPS_MAX as u32
+}
+
+/// Every name of an upstream's servers, and how often it is looked up.
+pub fn names_of(upstream: &Upstream) -> impl Iterator<Item = Name> {
+    upstream.servers.iter().filter_map(|server| match &server.address {
+        Address::Name(host, _) => Some(Name { host: host.clone(), every_ms: upstream.resolve_ms }),
         Address::Socket(_) | Address::Unix(_) => None,
-    });
-    named.collect()
+    })
 }
 
 #[cfg(test)]

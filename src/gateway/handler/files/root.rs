@@ -5,6 +5,7 @@
 //! counts as leaving, wherever it points. Not here: which names are hidden, and what is said to a client.
 
 use std::io;
+use std::marker::PhantomData;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
@@ -20,10 +21,14 @@ const RESOLVE: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGIC
 const READ: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
-/// The directory, held open by its inode: it may be renamed and is still the one that was named at the start.
+/// The directory, held open by its inode: it may be renamed and is still the one that was named when it was
+/// opened.
 #[derive(Debug)]
 pub(super) struct Root {
     descriptor: OwnedFd,
+    /// Neither sent to another thread nor seen by one: there the number may mean another file, and closing it
+    /// would close a stranger's. The compiler sees to that.
+    _stays_here: PhantomData<*const ()>,
 }
 
 /// What a name leads to.
@@ -51,7 +56,7 @@ impl Root {
         let descriptor = rustix::fs::open(path, FOLDER, Mode::empty())?;
         // Tried once here, so that a kernel without openat2 fails the start and not every request.
         openat2(&descriptor, ".", FOLDER, Mode::empty(), RESOLVE)?;
-        Ok(Root { descriptor })
+        Ok(Root { descriptor, _stays_here: PhantomData })
     }
 
     /// Opens what is called `name`, relative to the root. `None`: nothing that could be served.

@@ -22,7 +22,7 @@ impl Folder {
         let path = std::env::temp_dir().join(format!("myriapod-files-{}-{test}", std::process::id()));
         fs::create_dir_all(path.join("root/sub")).unwrap();
         fs::write(path.join("secret.txt"), "secret").unwrap();
-        let files = Files::open(&path.join("root")).unwrap();
+        let files = Files::new(&path.join("root"), 0).unwrap();
         Folder { path, files }
     }
 
@@ -43,7 +43,7 @@ impl Folder {
             head.to_owned()
         };
         let sent = Sent::new(&head);
-        self.files.answer(&Request::new(&sent.index, &sent.bytes)).map(Answer::new)
+        self.files.answer(&Request::new(&sent.index, &sent.bytes), "", None).map(Answer::new)
     }
 
     fn get(&self, target: &str) -> Answer {
@@ -155,7 +155,7 @@ fn small_files_are_read_and_large_ones_are_handed_over() {
         let content: Vec<u8> = (0..size).map(|at| (at % 251) as u8).collect();
         folder.write(name, &content);
         let sent = Sent::new(&format!("GET /{name}"));
-        let response = folder.files.answer(&Request::new(&sent.index, &sent.bytes)).unwrap();
+        let response = folder.files.answer(&Request::new(&sent.index, &sent.bytes), "", None).unwrap();
         assert_eq!(matches!(response.body, Body::File(_)), name == "l");
         assert_eq!(Answer::new(response).body, content);
     }
@@ -275,7 +275,7 @@ fn nothing_leads_out_of_the_root() {
 fn a_raw_path_with_dots_is_stopped_by_the_kernel_too() {
     let folder = Folder::new("kernel");
     for name in ["../secret.txt", "sub/../../secret.txt", "/etc/passwd", ".."] {
-        assert!(matches!(folder.files.root.find(name), Ok(None)), "{name}");
+        assert!(matches!(Root::open(folder.files.path()).unwrap().find(name), Ok(None)), "{name}");
     }
 }
 
@@ -489,7 +489,9 @@ fn a_file_from_before_1970_has_a_tag_and_no_date() {
 fn a_file_that_shrank_since_it_was_opened_is_not_promised() {
     let folder = Folder::new("shrunk");
     let path = folder.write("a.txt", "0123456789");
-    let Ok(Some(Entry::File(file))) = folder.files.root.find("a.txt") else { panic!("no file") };
+    let Ok(Some(Entry::File(file))) = Root::open(folder.files.path()).unwrap().find("a.txt") else {
+        panic!("no file")
+    };
     fs::write(&path, "01234567890123456789").unwrap();
     assert_eq!(file.read(0, 10).unwrap(), b"0123456789");
     fs::write(&path, "01234").unwrap();
@@ -501,7 +503,44 @@ fn a_file_that_shrank_since_it_was_opened_is_not_promised() {
 fn only_a_directory_can_be_a_root() {
     let folder = Folder::new("root");
     let file = folder.write("a.txt", "a");
-    assert!(Files::open(&file).is_err());
-    assert!(Files::open(&folder.path.join("missing")).is_err());
+    assert!(Files::new(&file, 0).is_err());
+    assert!(Files::new(&folder.path.join("missing"), 0).is_err());
     assert_eq!(folder.files.path(), folder.path.join("root"));
+}
+
+#[test]
+fn open_directories_stay_with_their_thread() {
+    /// Which of two functions of one name is meant depends on whether the type can be sent: with both, the
+    /// call would not compile.
+    trait IsSent<A> {
+        fn is_sent() -> bool {
+            false
+        }
+    }
+    impl<T> IsSent<()> for T {}
+    impl<T: Send> IsSent<u8> for T {
+        fn is_sent() -> bool {
+            true
+        }
+    }
+    assert!(!<super::Folders as IsSent<_>>::is_sent());
+    assert!(<Files as IsSent<u8>>::is_sent(), "what names them may go anywhere");
+}
+
+#[test]
+fn a_directory_that_comes_later_is_found_and_one_that_is_renamed_is_kept() {
+    let folder = Folder::new("later");
+    let root = folder.path.join("later");
+    fs::create_dir(&root).unwrap();
+    let files = Files::new(&root, 3).unwrap();
+    fs::remove_dir(&root).unwrap();
+    let folders = super::Folders::of(std::iter::once(&files));
+    let sent = Sent::new("GET /a.txt");
+    let request = Request::new(&sent.index, &sent.bytes);
+    assert!(files.answer(&request, "", Some(&folders)).is_none());
+    fs::create_dir(&root).unwrap();
+    fs::write(root.join("a.txt"), "here").unwrap();
+    assert!(files.answer(&request, "", Some(&folders)).is_some());
+    fs::rename(&root, folder.path.join("moved")).unwrap();
+    assert!(files.answer(&request, "", Some(&folders)).is_some());
 }

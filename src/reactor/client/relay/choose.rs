@@ -5,7 +5,6 @@ use std::io;
 use super::super::busy::Busy;
 use super::super::deferred::Stand;
 use super::{Client, now_ms};
-use crate::config::site::HostRule;
 use crate::gateway::site::Site;
 use crate::gateway::upstream::{Ask, Nobody};
 use crate::reactor::relay::{Relay, Stage, Trouble};
@@ -31,12 +30,11 @@ impl<S: Stream> Client<S> {
         };
         let endpoint = &cluster.members[member].endpoint;
         turn.lines.chooser.began(cluster, member);
+        endpoint.tallies.of(turn.lines.reactor).begun.add(1);
         relay.member = member;
         relay.is_counted = true;
         relay.phases.chosen_ns = turn.clock.now_ns();
-        if let Some(proxy) = site.routes()[relay.route].pass()
-            && proxy.host == HostRule::Server
-        {
+        if relay.names_server {
             relay.upload.set_host(endpoint.name.as_bytes());
         }
         if let Some(line) = turn.lines.pick_idle(endpoint, turn.here) {
@@ -82,10 +80,12 @@ impl<S: Stream> Client<S> {
 
     /// As many connections as may be are in use: it waits for one.
     fn queue(&mut self, relay: &mut Relay, site: &Site, busy: &mut Busy, turn: &mut Turn<'_, S>) -> Stand {
-        let spec = &site.clusters()[relay.cluster].spec;
+        let cluster = &site.clusters()[relay.cluster];
+        let spec = &cluster.spec;
         if !turn.lines.wait_at(&spec.name, turn.here) {
             return self.fail(Trouble::QueueFull, relay, site, busy, turn);
         }
+        cluster.tallies.of(turn.lines.reactor).queued.add(1);
         relay.stage = Stage::Queued;
         if relay.dues.queue.is_none() {
             relay.dues.queue = Some(turn.clock.after_ms(spec.queue_ms_max));

@@ -12,6 +12,8 @@
 mod answer;
 mod choose;
 mod expire;
+#[cfg(test)]
+mod look;
 mod open;
 mod retry;
 mod tunnel;
@@ -23,6 +25,8 @@ use crate::gateway::site::Site;
 use crate::gateway::upstream::Outcome;
 use crate::http::{Response, Status};
 use crate::observe::log::Level;
+use crate::observe::site::CHANGES;
+use crate::proto::h1::encode::trailer_name;
 use crate::reactor::relay::{Relay, Stage};
 use crate::reactor::stream::Stream;
 use crate::reactor::turn::Turn;
@@ -39,8 +43,16 @@ impl<S: Stream> Client<S> {
         // Out of it for as long as the step lasts, so that both can be had at once.
         let Some(epoch) = relay.epoch.take() else { return Stand::Broken };
         share.steps = share.steps.saturating_sub(STEP_COST);
+        let was_waiting = relay.waits;
         let stand = match epoch.gateway(self.site).site() {
-            Some(site) => self.step(&mut relay, site, busy, turn, share),
+            Some(site) => {
+                let stand = self.step(&mut relay, site, busy, turn, share);
+                // The time in which the client took nothing is not the server's.
+                if !was_waiting && stand == Stand::Waits && relay.is_answering() {
+                    self.renew_step_due(&mut relay, site, turn);
+                }
+                stand
+            }
             None => Stand::Broken,
         };
         if relay.stage == Stage::Over {
@@ -75,6 +87,18 @@ impl<S: Stream> Client<S> {
         }
     }
 
+    /// A trailer line of the request has come. What the gateway says itself, or takes out, is not to come in
+    /// by the back door.
+    pub(super) fn relay_trailer(count: usize, busy: &mut Busy) {
+        let line = &busy.input.unread()[..count];
+        if let Some(relay) = &mut busy.pending.relay
+            && !busy.pending.notes.upstream().takes(trailer_name(line))
+        {
+            relay.upload.trailer(line);
+        }
+        busy.input.consume(count);
+    }
+
     fn step(
         &mut self,
         relay: &mut Relay,
@@ -103,7 +127,13 @@ impl<S: Stream> Client<S> {
         match self.hear(relay, site, busy, turn) {
             Ok(true) => Stand::Moved,
             Ok(false) if has_sent => Stand::Moved,
-            Ok(false) if !busy.machine.has_whole_request() && relay.upload.has_room() => Stand::Reads,
+            Ok(false) if !busy.machine.has_whole_request() && relay.upload.has_room() => {
+                // Both wait for the client, who has a deadline of its own: the server is not silent.
+                if relay.upload.unsent().is_empty() {
+                    relay.dues.step = None;
+                }
+                Stand::Reads
+            }
             Ok(false) => Stand::Waits,
             Err(trouble) => self.stumble(trouble, relay, site, busy, turn),
         }
@@ -112,6 +142,10 @@ impl<S: Stream> Client<S> {
     /// Sends what there is room for. Tells whether anything went out.
     fn send_upload(&mut self, relay: &mut Relay, site: &Site, turn: &mut Turn<'_, S>) -> bool {
         if relay.upload.unsent().is_empty() {
+            // The end of a body of known length adds no bytes, and it is the server's turn all the same.
+            if relay.upload.is_out() && relay.phases.sent_ns == 0 {
+                self.renew_step_due(relay, site, turn);
+            }
             return false;
         }
         let Some(line) = relay.line.and_then(|name| turn.lines.line(name)) else { return false };
@@ -151,6 +185,10 @@ impl<S: Stream> Client<S> {
         if let Some(input) = relay.input.take_if(|input| input.is_empty()) {
             turn.lines.take_back_buffer(input);
         }
+        // Thousands may wait for a slow server, and what they said went out long ago.
+        if busy.input.is_empty() && !busy.input.is_taken() && busy.machine.has_whole_request() {
+            turn.lines.shelve(busy.input.take());
+        }
         let is_leaving = self.readiness.is_ending() && busy.machine.has_whole_request();
         if is_leaving && !relay.is_answering() && relay.dues.gone.is_none() {
             relay.dues.gone = Some(turn.clock.after_ms(LISTENS_MS_MAX));
@@ -164,6 +202,10 @@ pub(in crate::reactor) fn let_go<S: Stream>(mut relay: Box<Relay>, turn: &mut Tu
         && let Some(site) = epoch.gateway(relay.site).site()
     {
         end_try(&mut relay, site, Outcome::Abandoned, turn);
+        if relay.stage == Stage::Choosing {
+            // It was woken for a connection that is free, and goes without it.
+            turn.lines.wake_waiting(&site.clusters()[relay.cluster].spec.name);
+        }
     }
     debug_assert!(!relay.is_counted && relay.line.is_none(), "who ends it says how it went");
     if let Some(input) = relay.input.take() {
@@ -187,8 +229,12 @@ fn count_out<S: Stream>(relay: &mut Relay, site: &Site, outcome: Outcome, turn: 
         return;
     }
     let cluster = &site.clusters()[relay.cluster];
+    let tally = cluster.members[relay.member].endpoint.tallies.of(turn.lines.reactor);
+    tally.done.add(1);
     let change = turn.lines.chooser.ended(cluster, relay.member, outcome, now_ms(turn));
     if let Some(change) = change {
+        let at = CHANGES.iter().position(|label| *label == change.label());
+        at.into_iter().for_each(|at| tally.changes[at].add(1));
         let server = &cluster.members[relay.member].endpoint.label;
         let name = &cluster.spec.name;
         turn.log.event(Level::Warn, "upstream", format_args!("{name} {server}: {}", change.label()));

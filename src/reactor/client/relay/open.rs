@@ -52,6 +52,7 @@ impl<S: Stream> Client<S> {
         write_head(&mut relay, proxy, asks_upgrade, &exchange);
 
         turn.lines.chooser.note_request(&site.clusters()[relay.cluster], super::now_ms(turn));
+        busy.machine.tell_trailers();
         busy.input.consume(usize::from(turn.index.head_len));
         relay.epoch = Some(Arc::clone(&epoch));
         busy.pending.epoch = Some(epoch);
@@ -75,10 +76,11 @@ fn write_head(relay: &mut Relay, proxy: &Proxy, asks_upgrade: bool, exchange: &E
     let request = exchange.request();
     let host = match &proxy.host {
         HostRule::Keep => request.host(),
-        // Put in when the server is known.
-        HostRule::Server => b"-",
+        HostRule::Server => b"",
         HostRule::Set(host) => host.as_bytes(),
     };
+    // Also where an old client names none.
+    relay.names_server = host.is_empty();
     let framing = request.framing();
     let arrival = exchange.arrival();
     let edits = exchange.notes().upstream();

@@ -28,7 +28,12 @@ impl<S: Stream> Client<S> {
             _ if is_stale => Outcome::Abandoned,
             _ => Outcome::Failure(blame(trouble)),
         };
-        let server = site.clusters()[relay.cluster].members.get(relay.member).map(|m| m.endpoint.id);
+        let cluster = &site.clusters()[relay.cluster];
+        let tally = cluster.tallies.of(turn.lines.reactor);
+        let server = relay.is_counted.then(|| &cluster.members[relay.member].endpoint);
+        if let Some(server) = server.filter(|_| !is_stale) {
+            server.tallies.of(turn.lines.reactor).failures[trouble as usize].add(1);
+        }
         end_try(relay, site, outcome, turn);
         if let Some(input) = &mut relay.input {
             input.clear();
@@ -42,19 +47,20 @@ impl<S: Stream> Client<S> {
         let may_again = relay.may_send_again();
         if is_stale && may_again && !relay.was_stale {
             relay.was_stale = true;
+            tally.stale.add(1);
             self.again(relay, 0, turn);
             return Stand::Moved;
         }
-        relay.tried.extend(server.filter(|_| !is_stale));
-        let cluster = &site.clusters()[relay.cluster];
+        relay.tried.extend(server.filter(|_| !is_stale).map(|server| server.id));
         let retries = &cluster.spec.retries;
-        let may_again = may_again
-            && relay.tries < retries.count_max
-            && turn.lines.chooser.may_retry(cluster, now_ms(turn));
-        if !may_again {
+        let may_again = may_again && relay.tries < retries.count_max;
+        let is_in_budget = may_again && turn.lines.chooser.may_retry(cluster, now_ms(turn));
+        if !is_in_budget {
+            tally.retries_refused.add(u64::from(may_again));
             return self.fail(trouble, relay, site, busy, turn);
         }
         relay.tries += 1;
+        tally.retries.add(1);
         // The first goes at once, to another server; the next ones wait, each twice as long.
         let wait_ms = match relay.tries {
             1 => 0,
@@ -83,11 +89,15 @@ impl<S: Stream> Client<S> {
         turn: &mut Turn<'_, S>,
     ) -> Stand {
         end_try(relay, site, Outcome::Abandoned, turn);
+        // It may have been woken for a connection that is free, and does not take it.
+        turn.lines.wake_waiting(&site.clusters()[relay.cluster].spec.name);
         let fallback = if relay.has_fallen_back { None } else { site.fallback(relay.cluster) };
         relay.has_fallen_back = true;
         if let Some(Fallback::Cluster(number)) = fallback
             && relay.may_send_again()
+            && relay.has_time(turn.clock.now())
         {
+            note_fallback(trouble, relay, site, turn);
             relay.cluster = *number;
             relay.tried.clear();
             relay.tries = 0;
@@ -97,6 +107,7 @@ impl<S: Stream> Client<S> {
         }
         let mut response = fallback.and_then(Fallback::answer).unwrap_or_else(|| refusal(trouble));
         if fallback.is_some() {
+            note_fallback(trouble, relay, site, turn);
             response.fields.push("X-Fallback-Cause", trouble.label());
         }
         relay.stage = Stage::Over;
@@ -104,6 +115,11 @@ impl<S: Stream> Client<S> {
         self.answer_deferred(response, busy, turn);
         Stand::Moved
     }
+}
+
+fn note_fallback<S: Stream>(trouble: Trouble, relay: &Relay, site: &Site, turn: &Turn<'_, S>) {
+    let tallies = &site.clusters()[relay.cluster].tallies;
+    tallies.of(turn.lines.reactor).fallbacks[trouble as usize].add(1);
 }
 
 /// What is held against the server.
