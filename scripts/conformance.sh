@@ -26,11 +26,12 @@ ln -s /etc/passwd "$work/root/static/link"
 
 # run WORD... : starts the binary on a port of the kernel's choice and leaves that in $port.
 run() {
+    rm -f "$work/stderr"
     "$binary" "$@" --listen 127.0.0.1:0 2>"$work/stderr" &
     pid=$!
     port=
     for _ in {1..100}; do
-        port=$(grep -oE '^  listening +http://127\.0\.0\.1:[0-9]+' "$work/stderr" | head -n 1 | grep -oE '[0-9]+$' || true)
+        port=$(grep -oE '^  listening +http://127\.0\.0\.1:[0-9]+' "$work/stderr" 2>/dev/null | grep -oE '[0-9]+$' | head -n 1 || true)
         [[ -n $port ]] && return
         sleep 0.05
     done
@@ -47,7 +48,8 @@ serve() {
 pass_on() {
     serve
     behind=$pid
-    run proxy --to "http://127.0.0.1:$port" --max-body 1m "$@"
+    printf '[[route]]\npath = "/*"\nproxy = "http://127.0.0.1:%s"\n' "$port" >"$work/site.toml"
+    run --config "$work/site.toml" --max-body 1m "$@"
 }
 
 # judge OPTION... : runs the suite and fails unless every case passed, the SHOULD ones too.

@@ -68,7 +68,7 @@ def proxy(name, upstream_ports, directory, cpu=None, threads=1, ready=None, **mo
 def command_of(name, port, upstream_ports, directory, cpu, threads, extra=(), read_timeout=READ_TIMEOUT_SECONDS):
     kind = name.removesuffix(" again")
     if kind == OURS:
-        return ours(port, upstream_ports, cpu, threads, extra)
+        return ours(port, upstream_ports, directory, cpu, threads, extra)
     conf = directory / f"{kind}-{port}.conf"
     words = {
         "nginx": "        server 127.0.0.1:{port} max_fails=0;",
@@ -81,11 +81,13 @@ def command_of(name, port, upstream_ports, directory, cpu, threads, extra=(), re
     return [part.format(conf=conf, dir=directory) for part in measure.PEER_COMMANDS[kind]]
 
 
-def ours(port, upstream_ports, cpu, threads, extra=()):
-    to = ",".join(f"http://127.0.0.1:{each}" for each in upstream_ports)
+def ours(port, upstream_ports, directory, cpu, threads, extra=()):
+    """By a file, as that can say how many idle connections are kept, which the others are told too."""
+    path = directory / f"myriapod-{port}.toml"
+    path.write_text(site({"pool": upstream_ports}, [proxy_route("/*", "pool")], "keep-alive = 128\n"))
     pin = [] if cpu is None or threads > 1 else ["--pin", str(cpu)]
     listen = ["--listen", f"127.0.0.1:{port}", "--reactors", str(threads), *pin]
-    return [str(measure.release(OURS)), "proxy", "--to", to, *listen, *extra]
+    return [str(measure.release(OURS)), "--config", str(path), *listen, *extra]
 
 
 def filled(name, **holes):
@@ -93,12 +95,6 @@ def filled(name, **holes):
     for hole, value in holes.items():
         text = text.replace(f"@{hole}@", str(value))
     return text
-
-
-def can_proxy():
-    """Whether the binary that is to be measured is a proxy at all."""
-    result = subprocess.run([str(measure.release(OURS)), "proxy", "--help"], capture_output=True, text=True)
-    return result.returncode == 0 and "--to" in result.stdout
 
 
 # --- whether it serves -------------------------------------------------------------------------------------------

@@ -7,19 +7,22 @@
 
 mod doctor;
 mod flags;
+mod gateway;
 
 use std::ffi::OsString;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::builder::FalseyValueParser;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::config::Raw;
+use crate::config::{Raw, Written};
 
 use doctor::DoctorFlags;
-use flags::{Flags, raw};
+use flags::{Flags, placed, raw};
+use gateway::{ExplainFlags, ProxyFlags, ServeFlags};
 
 /// A well-formed command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +40,10 @@ pub enum Task {
     Serve,
     /// Only look at the settings.
     Check,
+    /// Show what is in force as a file that reads back.
+    Dump,
+    /// Tell what would become of a request.
+    Explain(Question),
     /// Tell what this host can hold.
     Doctor {
         /// For scripts.
@@ -48,6 +55,19 @@ pub enum Task {
     },
 }
 
+/// A request that nobody sends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// As written.
+    pub method: String,
+    /// `http://host/path?query`, or a path.
+    pub url: String,
+    /// Names and values.
+    pub headers: Vec<(String, String)>,
+    /// Who asks.
+    pub from: IpAddr,
+}
+
 /// Reads a command line, whose first word is the program's name, and the environment.
 ///
 /// An error may also be the wish for help or the version; [`clap::Error::exit`] knows.
@@ -56,17 +76,36 @@ pub fn parse(words: impl IntoIterator<Item = impl Into<OsString>>) -> Result<Par
     let mut command = command(is_brief(&words));
     let matches = command.try_get_matches_from_mut(words)?;
     let line = Line::from_arg_matches(&matches)?;
-    match (line.command, matches.subcommand()) {
-        (Some(Command::Doctor(flags)), Some((name, inner))) => {
-            if let Some(stray) = said(&command, &matches) {
-                return Err(command.error(ErrorKind::ArgumentConflict, out_of_place(name, &stray)));
+    let (Some(asked), Some((name, inner))) = (line.command, matches.subcommand()) else {
+        return Ok(Parsed { raw: raw(line.flags, &matches), task: line.looks.task() });
+    };
+    if let Some(stray) = said(&command, &matches) {
+        return Err(command.error(ErrorKind::ArgumentConflict, out_of_place(name, &stray)));
+    }
+    Ok(asked.parsed(inner))
+}
+
+impl Command {
+    fn parsed(self, matches: &ArgMatches) -> Parsed {
+        match self {
+            Command::Doctor(DoctorFlags { settings, json, with_client, host }) => {
+                Parsed { raw: raw(settings, matches), task: Task::Doctor { json, with_client, host } }
             }
-            let DoctorFlags { settings, json, with_client, host } = flags;
-            Ok(Parsed { raw: raw(settings, inner), task: Task::Doctor { json, with_client, host } })
-        }
-        _ => {
-            let task = if line.check { Task::Check } else { Task::Serve };
-            Ok(Parsed { raw: raw(line.flags, &matches), task })
+            Command::Proxy(ProxyFlags { to, looks, settings }) => {
+                let to = placed(matches, "to", to);
+                Parsed { raw: Raw { to, ..raw(settings, matches) }, task: looks.task() }
+            }
+            Command::Serve(ServeFlags { looks, settings }) => {
+                let mut raw = raw(settings, matches);
+                if raw.dir.is_none() && raw.root.is_none() {
+                    raw.dir = Some(Written::argument("."));
+                }
+                Parsed { raw, task: looks.task() }
+            }
+            Command::Explain(ExplainFlags { method, url, headers, from, settings }) => {
+                let question = Question { method, url, headers, from };
+                Parsed { raw: raw(settings, matches), task: Task::Explain(question) }
+            }
         }
     }
 }
@@ -87,7 +126,11 @@ fn out_of_place(command: &str, stray: &str) -> String {
 fn command(brief: bool) -> clap::Command {
     let shown = |arg: clap::Arg| arg.hide_env(brief).hide_env_values(true);
     let command = Line::command().mut_args(shown);
-    command.mut_subcommand("doctor", |command| doctor::shaped(command).mut_args(shown))
+    command
+        .mut_subcommand("doctor", |command| doctor::shaped(command).mut_args(shown))
+        .mut_subcommand("explain", |command| gateway::explaining(command).mut_args(shown))
+        .mut_subcommand("proxy", |command| command.mut_args(shown))
+        .mut_subcommand("serve", |command| command.mut_args(shown))
 }
 
 fn is_brief(words: &[OsString]) -> bool {
@@ -104,22 +147,54 @@ struct Line {
     #[command(flatten)]
     flags: Flags,
 
-    /// Validate the settings, print them, and exit
-    #[arg(long, env = "MYRIAPOD_CHECK", value_parser = FalseyValueParser::new(), help_heading = "Checks")]
-    check: bool,
+    #[command(flatten)]
+    looks: Looks,
 
     #[command(subcommand)]
     command: Option<Command>,
 }
 
+// No doc comment: it would become that of every command that takes these.
+#[derive(Args)]
+struct Looks {
+    /// Validate the settings, print them, and exit
+    #[arg(long, env = "MYRIAPOD_CHECK", value_parser = FalseyValueParser::new(), help_heading = "Checks")]
+    check: bool,
+
+    /// Print all that is in force as a file, with its origins
+    ///
+    /// Each value has behind it where it came from: a line of the file, a flag, a variable, or the default. The page reads back as a file, hence it shows secrets too.
+    #[arg(long, env = "MYRIAPOD_DUMP", value_parser = FalseyValueParser::new(), help_heading = "Checks")]
+    dump: bool,
+}
+
+impl Looks {
+    fn task(&self) -> Task {
+        match (self.dump, self.check) {
+            (true, _) => Task::Dump,
+            (false, true) => Task::Check,
+            (false, false) => Task::Serve,
+        }
+    }
+}
+
 #[derive(Subcommand)]
 enum Command {
+    /// Pass requests on to servers, without a file
+    Proxy(ProxyFlags),
+    /// Serve a folder, by default this one
+    Serve(ServeFlags),
+    /// Tell which route takes a request, and what becomes of it
+    Explain(ExplainFlags),
     /// Tell how many connections this host can hold, and what binds first
     Doctor(DoctorFlags),
 }
 
 const USAGE: &str = "\
 myriapod [OPTIONS] [DIR]
+       myriapod --config FILE
+       myriapod proxy --to SERVER[,...] [OPTIONS]
+       myriapod explain --config FILE METHOD URL
        myriapod doctor [OPTIONS]";
 
 const AFTER_HELP: &str = "\
@@ -135,6 +210,10 @@ Examples:
   myriapod                              a welcome page on http://127.0.0.1:8080
   myriapod ./site --listen :80          the files under ./site, to everybody
   myriapod --reactors 1 --pin 0         one reactor on CPU 0, to measure
+  myriapod --config site.toml           routes, upstreams and limits from a file
+  myriapod --config site.toml --check   what is wrong with it, all at once
+  myriapod proxy --to :9000,:9001       a proxy in front of two servers
+  myriapod explain GET /a -H 'X: 1'     which route would take it; with --config
   myriapod ./doctor                     the files of a folder with the name of a command
   myriapod doctor                       what this host lacks for a million connections";
 
@@ -143,7 +222,7 @@ mod tests {
     use std::iter;
 
     use super::*;
-    use crate::config::{Config, Written, raw::environment_name};
+    use crate::config::{Config, raw::environment_name};
 
     fn parsed(words: &[&str]) -> Parsed {
         parse(iter::once("myriapod").chain(words.iter().copied())).expect("well-formed")
@@ -261,6 +340,50 @@ mod tests {
             assert!(told.contains(stray) && told.contains("./doctor"), "{told}");
         }
         assert!(complaint(&["doctor", "--check"]).contains("unexpected argument '--check'"));
+    }
+
+    #[test]
+    fn a_proxy_names_its_servers_and_takes_the_servers_flags() {
+        let asked = parsed(&["proxy", "--to", "9000,:9001", "--to", "unix:a", "--listen", "80", "--check"]);
+        assert_eq!(asked.raw.to, [9000.to_string(), ":9001".into(), "unix:a".into()].map(Written::flag));
+        assert_eq!(asked.raw.listen, [Written::flag("80")]);
+        assert_eq!(asked.task, Task::Check);
+        assert_eq!(parsed(&["proxy", "--to=1"]).task, Task::Serve);
+        assert!(complaint(&["proxy"]).contains("--to <SERVER>"));
+    }
+
+    #[test]
+    fn to_serve_is_the_folder_that_is_named_or_this_one() {
+        assert_eq!(parsed(&["serve", "site"]), parsed(&["site"]));
+        assert_eq!(parsed(&["serve"]).raw.dir, Some(Written::argument(".")));
+        assert_eq!(parsed(&["serve", "--root", "site"]).raw.dir, None);
+        assert_eq!(parsed(&["serve", "--dump"]).task, Task::Dump);
+    }
+
+    #[test]
+    fn a_question_is_asked_as_with_curl() {
+        let words = [
+            "explain",
+            "--config",
+            "f",
+            "GET",
+            "http://a/b",
+            "-H",
+            "X-A: 1:2",
+            "--header=b:",
+            "--from",
+            "::1",
+        ];
+        let asked = parsed(&words);
+        let headers = [("X-A", "1:2"), ("b", "")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let from = "::1".parse().unwrap();
+        let (method, url) = ("GET".to_owned(), "http://a/b".to_owned());
+        assert_eq!(asked.task, Task::Explain(Question { method, url, headers: headers.into(), from }));
+        assert_eq!(asked.raw, Raw { config: Some(Written::flag("f")), ..Raw::default() });
+        for wrong in ["no colon", "a b: c", "a: b\u{1}"] {
+            assert!(complaint(&["explain", "GET", "/", "-H", wrong]).contains("--header"), "{wrong}");
+        }
+        assert!(complaint(&["explain", "GET"]).contains("<URL>"));
     }
 
     #[test]

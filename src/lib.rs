@@ -191,6 +191,8 @@
 //! - **ticket**: whether a job was begun, and whether anybody wants it.
 //! - **refusal**: we have no room; 503. **Overdue**: 504.
 //! - **warden**: who watches for handlers that do not return.
+//! - **keeper**: who looks after upstreams beside the reactors: names, probes, files that change. **Probe**:
+//!   a request of our own that asks whether a server is well.
 //! - **balance**: who gets the next connection. **Doctor**: which limit of the host binds first.
 //! - **drain**: leaving in good order: no new connections, requests under way are answered.
 

@@ -2,16 +2,20 @@
 
 use std::io::{self, Write};
 use std::iter;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use myriapod::cli::{self, Task};
-use myriapod::config::{self, Config, DescriptorTable};
+use myriapod::config::raw::Raw;
+use myriapod::config::{self, Config, DescriptorTable, Loaded, Site};
 use myriapod::server::budget::{Budget, Tables, staff_asked};
 use myriapod::server::doctor::{self, Report};
+use myriapod::server::explain;
 use myriapod::server::host::Host;
+use myriapod::server::reload::Source;
 use myriapod::server::spread::Spread;
 use myriapod::server::start_error::StartError;
+use myriapod::server::trial;
 use myriapod::server::{Server, refuse, run, tell};
 
 /// The operator wrote something that cannot be; the same code that a mistyped flag has.
@@ -34,24 +38,62 @@ fn main() -> ExitCode {
     for warning in &loaded.warnings {
         tell(&format!("myriapod: warning: {warning}\n"));
     }
-    let config = loaded.config;
     match parsed.task {
-        Task::Serve => run(Server::start(&config)),
-        Task::Check => check(&config),
-        Task::Doctor { json, with_client, host } => examine(&config, json, with_client, &host),
+        Task::Serve => run(match source_of(&parsed.raw) {
+            Some(source) => Server::start_from(&loaded.config, source),
+            None => Server::start(&loaded.config),
+        }),
+        Task::Check => check(&loaded),
+        Task::Dump => show(&loaded.dump()),
+        Task::Explain(question) => explain(&loaded, &question),
+        Task::Doctor { json, with_client, host } => examine(&loaded.config, json, with_client, &host),
     }
+}
+
+/// Whoever stops listening half-way, as `head` does, has seen enough.
+fn show(page: &str) -> ExitCode {
+    let _ = io::stdout().write_all(page.as_bytes());
+    ExitCode::SUCCESS
+}
+
+fn explain(loaded: &Loaded, asked: &cli::Question) -> ExitCode {
+    let cli::Question { method, url, headers, from } = asked;
+    match explain::explain(loaded, &explain::Question { method, url, headers, from: *from }) {
+        Ok(page) => show(&page),
+        Err(problem) => refuse(iter::once(problem), MISTAKEN),
+    }
+}
+
+/// Where a reload gets its configuration: the same file, below the same flags.
+fn source_of(raw: &Raw) -> Option<Source> {
+    let file = PathBuf::from(&raw.config.as_ref()?.text);
+    let raw = raw.clone();
+    let read = move || match config::load(&raw) {
+        Ok(loaded) => Ok(loaded.config),
+        Err(mistakes) => Err(mistakes.iter().map(ToString::to_string).collect()),
+    };
+    Some(Source::new(read).in_files([file]))
 }
 
 /// Prints the settings in force as `name = value`, what they come to on this machine as comments, and refuses
 /// what it cannot hold.
-fn check(config: &Config) -> ExitCode {
+fn check(loaded: &Loaded) -> ExitCode {
+    let config = &loaded.config;
+    if let Err(mistakes) = trial::site(loaded) {
+        return refuse(mistakes, MISTAKEN);
+    }
     let mut page: String = config.describe().iter().map(|setting| format!("{setting}\n")).collect();
     let planned = plan(config);
     if let Ok((budget, spread)) = &planned {
         page.push_str(&format!("# {budget}\n# {spread}\n"));
     }
-    // Whoever stops listening half-way, as `head` does, has seen enough.
-    let _ = io::stdout().write_all(page.as_bytes());
+    if let Some(file) = &loaded.file {
+        let Site { routes, upstreams, steps, .. } = &config.site;
+        let counts = [("routes", routes.len()), ("upstreams", upstreams.len()), ("middleware", steps.len())];
+        let counts = counts.map(|(what, count)| format!("{what} {count}"));
+        page.push_str(&format!("# {file} is ok: {}\n", counts.join(", ")));
+    }
+    show(&page);
     match planned {
         Ok(_) => ExitCode::SUCCESS,
         Err(error) => refuse(iter::once(error), FAILED),

@@ -1,10 +1,12 @@
-//! Every case of `tests/corpus/` has one reading, however it is cut on its way.
+//! Every case of `tests/corpus/` has one reading, however it is cut on its way, and an upstream behind a gateway has the
+//! same.
 
 mod common;
 
 use std::fs;
 use std::path::Path;
 
+use common::upstream::{self, Fake};
 use common::{Client, Server};
 use myriapod::base::buffer::ReadBuffer;
 use myriapod::base::write_queue::{Front, WriteQueue};
@@ -327,4 +329,37 @@ fn the_server_says_what_the_machine_says() {
     }
     server.is_back_at(base);
     assert_eq!(Client::get(server.address(), "/plaintext").status, 200);
+}
+
+/// Fault 28: what the gateway refuses nobody behind it sees; what it passes on is seen as it was understood, once.
+#[test]
+fn an_upstream_sees_what_the_gateway_understood() {
+    let is_refusal = |status: &u16| matches!(status, 400 | 413 | 414 | 417 | 431 | 501 | 505);
+    // Decided by the server's own routes, which a gateway that passes on everything has not.
+    let is_by_route = |status: &u16| matches!(status, 404 | 405);
+    let cases = corpus().into_iter().filter(|case| !case.machine_only);
+    for case in cases.filter(|case| !case.statuses.iter().any(is_by_route)) {
+        // The fake reads strictly, and fails the test if anything is framed in another way than it should be.
+        let fake = Fake::echoes();
+        let gateway = upstream::Gateway::before(&[&fake], "");
+        for part_len in [case.bytes.len(), case.bytes.len() / 2 + 1] {
+            if case.name.starts_with("nothing behind") && part_len < case.bytes.len() {
+                continue;
+            }
+            let before = fake.seen().len();
+            let answers = over_the_wire(&gateway, &case, part_len).answers;
+            let (text, statuses) = (String::from_utf8_lossy(&answers), summary(&answers).0);
+            let seen = fake.seen().split_off(before);
+            let passed_on = text.matches("X-Fake: yes\r\n").count();
+            assert_eq!(seen.len(), passed_on, "{}: {text}\n{seen:?}", case.name);
+            let refused = |statuses: &[u16]| statuses.iter().filter(|status| is_refusal(status)).count();
+            // More where nobody wanted the body, and a server need not look at it: a gateway passes it on.
+            assert!(refused(&statuses) >= refused(&case.statuses), "{}: {text}", case.name);
+            let last =
+                seen.last().filter(|last| last.line().contains(" /echo") && case.statuses.ends_with(&[200]));
+            if let (Some(body), Some(last)) = (&case.body, last) {
+                assert_eq!(&last.body, body, "{}", case.name);
+            }
+        }
+    }
 }

@@ -198,7 +198,7 @@ fn files_and_functions_fit_the_eye() {
         }
         let long = source.lines.iter().enumerate().filter(|(_, line)| line.chars().count() > LINE_CHARS_MAX);
         // A help text is one line because clap breaks it anew; a message is, so that it can be searched for.
-        for (number, _) in long.filter(|(_, line)| source.path != "cli.rs" && !line.contains('"')) {
+        for (number, _) in long.filter(|(_, line)| !source.path.starts_with("cli") && !line.contains('"')) {
             let _ = writeln!(broken, "src/{}:{}: longer than {LINE_CHARS_MAX}", source.path, number + 1);
         }
     }

@@ -48,6 +48,31 @@ def get(address, path):
     sys.stdout.buffer.write(body)
 
 
+def status(address, path):
+    print(exchange(address, request(path), 10)[0].split()[1])
+
+
+def statuses(address, path, count, wanted):
+    """So many in a row with that status; tells how many milliseconds the slowest took."""
+    slowest = 0
+    for _ in range(int(count)):
+        began = time.monotonic()
+        line, _ = exchange(address, request(path), 10)
+        slowest = max(slowest, time.monotonic() - began)
+        if line.split()[1] != wanted:
+            raise SystemExit(line)
+    print(round(1000 * slowest))
+
+
+def hold(address, path, count, seconds):
+    """So many requests under way at once, which take their time."""
+    clients = [connect(address, float(seconds)) for _ in range(int(count))]
+    for client in clients:
+        client.sendall(request(path))
+    for client in clients:
+        client.recv(1 << 16)
+
+
 def storm(address, count):
     """So many clients one after the other; tells how many got what they asked for. A wrong answer is an error."""
     served = 0
@@ -168,5 +193,5 @@ def halfopen(address, count, ready, over):
 
 
 if __name__ == "__main__":
-    clients = [get, storm, metric, greedy, halfopen, stick, ask, turns]
+    clients = [get, status, statuses, hold, storm, metric, greedy, halfopen, stick, ask, turns]
     {client.__name__: client for client in clients}[sys.argv[1]](*sys.argv[2:])

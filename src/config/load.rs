@@ -8,8 +8,9 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use super::file::{self, Source};
+use super::file::{self, Source, address, upstream};
 use super::raw::{Raw, Written};
+use super::site::{Action, HostRule, PathPattern, PathRule, Proxy, Route, ServerSpec, Site};
 use super::{Config, ConfigError};
 
 /// Files of a thousand routes have a tenth of a mebibyte.
@@ -42,7 +43,8 @@ pub fn load(written: &Raw) -> Result<Loaded, Vec<ConfigError>> {
     };
     let mut file = file::read(&source, &folder);
     raw.fill_from(std::mem::take(&mut file.raw));
-    let mut mistakes = file.mistakes;
+    let mut mistakes = pass_on(&mut file.site, &written.to);
+    mistakes.extend(file.mistakes);
     match raw.clone().resolve_with(&source) {
         Ok(mut config) if mistakes.is_empty() => {
             config.site = file.site;
@@ -57,6 +59,50 @@ pub fn load(written: &Raw) -> Result<Loaded, Vec<ConfigError>> {
             });
             Err(mistakes)
         }
+    }
+}
+
+/// What `--to` says: one upstream of all servers, and a route to it behind those of the file.
+fn pass_on(site: &mut Site, to: &[Written]) -> Vec<ConfigError> {
+    let (mut servers, mut mistakes) = (Vec::new(), Vec::new());
+    for written in to {
+        match address::server(&written.text.to_string_lossy(), Path::new("")) {
+            Ok(address) if servers.iter().any(|taken: &ServerSpec| taken.address == address) => {
+                mistakes.push(named("to", written, String::from("is listed twice; name it once")));
+            }
+            Ok(address) => servers.push(upstream::server(address)),
+            Err(problem) => mistakes.push(named("to", written, problem)),
+        }
+    }
+    if !servers.is_empty() {
+        let name = (1..).map(|number| match number {
+            1 => String::from("proxy"),
+            number => format!("proxy #{number}"),
+        });
+        let is_free = |name: &String| {
+            site.upstreams.iter().all(|taken| taken.name != *name)
+                && site.routes.iter().all(|taken| taken.name != *name)
+        };
+        let name = name.into_iter().find(is_free).unwrap_or_default();
+        site.routes.push(everything_to(name.clone(), site.upstreams.len()));
+        site.upstreams.push(upstream::usual(&name, servers));
+    }
+    mistakes
+}
+
+/// Who asks for a proxy on the command line wants WebSockets to work.
+fn everything_to(name: String, upstream: usize) -> Route {
+    let proxy = Proxy { upstream, host: HostRule::Keep, path: PathRule::Keep, upgrades: true };
+    Route {
+        name,
+        hosts: Vec::new(),
+        path: PathPattern::Prefix(String::from("/")),
+        methods: None,
+        fields: Vec::new(),
+        action: Action::Proxy(proxy),
+        steps: Vec::new(),
+        body_bytes_max: None,
+        line: 0,
     }
 }
 

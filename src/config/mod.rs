@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 pub mod cidr;
 mod describe;
+pub mod diff;
 mod dump;
 pub mod file;
 mod load;
@@ -19,6 +20,7 @@ mod values;
 
 pub use cidr::Cidr;
 pub use describe::Setting;
+pub(crate) use file::{host_text, params, path_text};
 pub use load::{Loaded, load};
 pub use raw::{Raw, Written};
 pub use resolve::ConfigError;

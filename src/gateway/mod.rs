@@ -49,7 +49,7 @@ pub struct Gateway {
 }
 
 /// What is served at one path: a route for each method.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Resource {
     by_method: [Option<Arc<Route>>; Method::ALL.len()],
     methods: MethodSet,
@@ -81,6 +81,19 @@ impl Gateway {
     pub fn with_files(mut self, files: Files) -> Gateway {
         self.files = Some(files);
         self
+    }
+
+    /// The same with another site, or none: endpoints, middleware and state are shared with this one.
+    #[must_use]
+    pub fn renewed(&self, site: Option<Arc<Site>>) -> Gateway {
+        Gateway {
+            site,
+            files: self.files.clone(),
+            router: self.router.clone(),
+            chain: self.chain.clone(),
+            state: Arc::clone(&self.state),
+            dispatch: self.dispatch,
+        }
     }
 
     /// The directories it serves from, opened by and for the calling thread.

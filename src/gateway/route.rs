@@ -11,6 +11,7 @@ use crate::gateway::notes::State;
 use crate::http::{FixedAnswer, Framing};
 
 /// See the module.
+#[derive(Clone)]
 pub struct Router<T> {
     /// Written-out paths, by length.
     exact: Vec<Vec<Exact<T>>>,
@@ -19,6 +20,7 @@ pub struct Router<T> {
     patterns: Vec<(Box<str>, T)>,
 }
 
+#[derive(Clone)]
 struct Exact<T> {
     /// Of the path, so that most need not be looked up for a comparison.
     ends: Option<Ends>,

@@ -5,6 +5,8 @@
 //! two formats hold the same samples under the same names.
 //! Not here: which of the two a scraper asked for, and the numbers themselves, see [`Tally`].
 
+mod keeper;
+mod reloads;
 mod site;
 mod workers;
 
@@ -14,7 +16,7 @@ use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 use super::log::Dropped;
-use super::{Answers, Family, Histogram, Snapshot, Tally, WorkerTally};
+use super::{Answers, Family, Histogram, KeeperTally, Reloads, Snapshot, Tally, WorkerTally};
 
 /// A format to write in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +57,10 @@ pub struct Facts<'a> {
     pub workers_stuck: u32,
     /// What the log could not write.
     pub dropped: Dropped,
+    /// How reloads went.
+    pub reloads: Option<&'a Reloads>,
+    /// What is counted of probes, look-ups and files.
+    pub keeper: Option<&'a KeeperTally>,
 }
 
 /// Appends everything to `out`. All tallies of reactors must have been made with the same labels.
@@ -74,7 +80,9 @@ pub fn write(
     page.queues();
     page.workers(workers, facts.workers_stuck);
     page.site(site);
+    facts.keeper.into_iter().for_each(|keeper| page.keeper(keeper));
     page.log(facts.dropped);
+    facts.reloads.into_iter().for_each(|reloads| page.reloads(reloads));
     if format == Exposition::OpenMetrics {
         page.out.push_str("# EOF\n");
     }
@@ -337,6 +345,8 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     const FACTS: Facts<'static> = Facts {
+        reloads: None,
+        keeper: None,
         version: "0.1.0-\"odd\\\n{}",
         start_unix_seconds: 1_795_256_773,
         connections_max: 10_000,

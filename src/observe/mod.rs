@@ -11,6 +11,7 @@ mod histogram;
 mod keeper_tally;
 mod limiter;
 pub mod log;
+mod reloads;
 mod shown;
 mod sink;
 pub mod site;
@@ -20,6 +21,7 @@ mod worker_tally;
 
 pub use histogram::{Histogram, Snapshot};
 pub use keeper_tally::{KeeperTally, ProbeTally};
+pub use reloads::Reloads;
 pub use shown::Shown;
 pub use tally::{Answers, Counter, Family, Gauge, Tally};
 pub use worker_tally::WorkerTally;

@@ -8,7 +8,7 @@
 
 mod mail;
 mod surplus;
-mod upstream;
+pub(super) mod upstream;
 #[cfg(test)]
 mod validate;
 
@@ -34,6 +34,7 @@ use crate::reactor::client::{Busy, Client};
 use crate::reactor::dispatch::{Dispatch, Dispatching};
 use crate::reactor::epoch::Epoch;
 use crate::reactor::lines::{Dialer, Lines, UpstreamMeans};
+use crate::reactor::peers::Peers;
 use crate::reactor::stream::Stream;
 use crate::reactor::turn::{CloseReason, Step, Turn};
 use crate::reactor::{SITE_ADMIN, SITE_MAIN};
@@ -108,6 +109,7 @@ pub(super) struct Floor<S: Stream> {
     folders: Folders,
     arrival: Arrival,
     lines: Lines<S>,
+    peers: Peers,
     access: Option<Access>,
     clients: Slots<Client<S>>,
     admin_clients: u32,
@@ -144,6 +146,7 @@ impl<S: Stream> Floor<S> {
             log: means.log,
             lines: Lines::new(dialer, &means.upstream, means.buffer_bytes),
             arrival: Arrival::UNKNOWN,
+            peers: Peers::default(),
             folders: means.gateways[usize::from(SITE_MAIN)].open_folders(),
             epoch: Epoch::new(means.gateways),
             clients: Slots::with_limit(means.clients_max),
@@ -165,7 +168,7 @@ impl<S: Stream> Floor<S> {
             discard: means.discard,
             clock,
         };
-        floor.look_at_trust();
+        floor.look_at_site();
         floor
     }
 
@@ -187,7 +190,7 @@ impl<S: Stream> Floor<S> {
     /// When something is to be done even if nothing happens.
     pub(super) fn next_moment(&self) -> Option<Tick> {
         let now = self.clock.now();
-        [self.wheel.next(), self.trim_at, self.lines.next_moment()]
+        [self.wheel.next(), self.trim_at, self.lines.next_moment(now)]
             .into_iter()
             .flatten()
             .min_by_key(|moment| moment.since(now))
@@ -213,13 +216,22 @@ impl<S: Stream> Floor<S> {
     }
 
     /// Takes a connection in; its first bytes are often here, so it is driven at once. Drops it when all is
-    /// full.
+    /// full, or its address has as many as it may.
     pub(super) fn admit(&mut self, stream: S, site: u8, peer: Option<IpAddr>) {
-        let client = Client::new(stream, site, self.clock.now(), &self.limits);
+        let mut client = Client::new(stream, site, self.clock.now(), &self.limits);
+        let is_introduced = site == SITE_MAIN && self.peers.are_introduced();
+        if is_introduced {
+            client.await_introduction();
+        }
         let Ok(key) = self.clients.insert(client) else { return };
-        self.lines.set_peer(key.index(), peer);
         self.tally.accepted.add(1);
         self.admin_clients += u32::from(site == SITE_ADMIN);
+        // A balancer has many, and says whose they are. An operator may come when all others are refused.
+        let peer = peer.filter(|_| site == SITE_MAIN && !is_introduced);
+        if self.peers.enter(key.index(), peer).is_err() {
+            upstream::tell_of_crowd(peer, &self.log);
+            return self.close(key, CloseReason::Crowded);
+        }
         self.enqueue(key, true);
     }
 
@@ -284,6 +296,7 @@ impl<S: Stream> Floor<S> {
             }
         }
         self.due = due;
+        self.wake_waiting();
         self.quench();
         self.dispatch.end_batch(&self.tally, self.clock.now_ns());
     }
@@ -320,6 +333,8 @@ impl<S: Stream> Floor<S> {
     pub(super) fn end_turn(&mut self) {
         self.tend_surplus();
         self.lines.sweep(self.clock.now());
+        self.lines.look_around(self.clock.now());
+        self.wake_waiting();
         if let Some(access) = &mut self.access {
             access.lines.hand_over();
         }
@@ -429,6 +444,7 @@ impl<S: Stream> Floor<S> {
         let Some(mut client) = self.clients.remove(key) else { return };
         let (mut turn, _) = self.turn(key);
         client.dismantle(&mut turn);
+        self.peers.leave(key.index());
         self.admin_clients -= u32::from(client.site() == SITE_ADMIN);
         self.tally.closed.add(reason as usize, 1);
         // Closing the last descriptor takes the socket out of the poll, so no call is spent on that.
@@ -444,6 +460,7 @@ impl<S: Stream> Floor<S> {
             folders: &self.folders,
             arrival: &mut self.arrival,
             lines: &mut self.lines,
+            peers: &mut self.peers,
             pool: &mut self.pool,
             buffer_bytes: self.buffer_bytes,
             index: &mut self.index,

@@ -1,26 +1,56 @@
 //! What other threads bring and tell a reactor, and the waker that makes it listen.
 
+use std::fmt;
 use std::io;
+use std::sync::{Arc, mpsc};
 
 use crossbeam_queue::ArrayQueue;
 use mio::{Poll, Waker};
 
 use crate::base::sleeper::Sleeper;
+use crate::config::Limits;
+use crate::gateway::Gateway;
 use crate::reactor::token::Source;
 use crate::worker::{Job, ReplyDesk, ReplyTo};
 
 /// What may be told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notice {
     /// Stop listening, finish what is under way, then end; cut what is left after so many milliseconds.
     Drain {
         /// Milliseconds.
         ms_max: u32,
     },
+    /// Answer by these from now on.
+    Reload(Arc<Generation>),
     /// Every other reactor has ended.
     Last,
     /// End now.
     Stop,
+}
+
+/// What requests are answered by between two reloads. Holds no descriptor: it is made and dropped by a thread
+/// that has another table of them.
+pub struct Generation {
+    /// Its number, from 1 on: the start's is 0.
+    pub number: u64,
+    /// What each kind of listener serves. Whoever makes a generation drops it too, see `server::reload`: it
+    /// may take long.
+    pub gateways: Arc<[Gateway]>,
+    /// Bounds on each connection.
+    pub limits: Limits,
+    /// Where it is said that a reactor answers by it.
+    pub taken: mpsc::Sender<u64>,
+}
+
+impl fmt::Debug for Notice {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Notice::Drain { ms_max } => write!(out, "Drain({ms_max} ms)"),
+            Notice::Reload(generation) => write!(out, "Reload({})", generation.number),
+            Notice::Last => out.write_str("Last"),
+            Notice::Stop => out.write_str("Stop"),
+        }
+    }
 }
 
 /// Bounded queues of notices and of jobs that come home. Made, with its waker, before the reactor takes a

@@ -14,6 +14,7 @@ mod epoch;
 mod floor;
 mod inbox;
 mod lines;
+mod peers;
 mod pending;
 mod readiness;
 mod reflection;
@@ -36,7 +37,7 @@ use mio::{Events, Interest, Poll};
 pub use accept::{Manner, claim};
 pub use dispatch::{Dispatching, Refusal};
 pub use floor::Means;
-pub use inbox::{Inbox, Notice};
+pub use inbox::{Generation, Inbox, Notice};
 pub use lines::UpstreamMeans;
 pub use turn::CloseReason;
 
@@ -300,6 +301,7 @@ impl Reactor {
         while let Some(notice) = self.inbox.next() {
             match notice {
                 Notice::Drain { ms_max } => self.begin_drain(ms_max),
+                Notice::Reload(generation) => self.take_over(&generation),
                 Notice::Last => self.is_last = true,
                 Notice::Stop => return Some(self.end_drain()),
             }
@@ -309,6 +311,13 @@ impl Reactor {
         }
         let is_late = self.drain.is_some_and(|drain| self.floor.clock.now().has_reached(drain.cut_at));
         (is_late || self.is_drained()).then(|| self.end_drain())
+    }
+
+    /// Answers by another generation from now on.
+    fn take_over(&mut self, generation: &Generation) {
+        self.floor.reload(Arc::clone(&generation.gateways), generation.limits);
+        // Nobody waits for it any more when it took too long.
+        let _ = generation.taken.send(generation.number);
     }
 
     /// Takes in what workers have brought: some of it, the rest in the next turn.

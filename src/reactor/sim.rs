@@ -5,7 +5,9 @@
 //! its answers strictly. After each turn the floor's promises are checked. A failure tells its seed:
 //! `MYRIAPOD_SEED=... cargo test sim` repeats it, and `MYRIAPOD_SEEDS=...` plays more of them.
 
+mod dial;
 mod dice;
+mod gate;
 mod hands;
 mod reader;
 mod script;
@@ -278,7 +280,9 @@ fn whatever_visitors_do_the_floor_keeps_its_promises() {
     }
     // A world in which some ending never comes would prove less than it says.
     let missing = CloseReason::LABELS.into_iter().zip(closes).filter(|(_, count)| *count == 0);
-    assert_eq!(missing.collect::<Vec<_>>(), [], "of {:?}", told(closes));
+    // Nobody is limited here, and there is no balancer in front.
+    let elsewhere = [("bad_proxy_header", 0), ("address_limit", 0)];
+    assert_eq!(missing.collect::<Vec<_>>(), elsewhere, "of {:?}", told(closes));
     // There are jobs for as many connections as have a workplace, and for those that are out.
     let missing = Refusal::LABELS.into_iter().zip(refusals).filter(|(_, count)| *count == 0);
     assert_eq!(missing.collect::<Vec<_>>(), [("no_buffer", 0)], "of {refusals:?}");

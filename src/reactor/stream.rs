@@ -4,6 +4,7 @@
 //! at every byte. `rustix` wraps the system calls; the one option it does not know is set here.
 
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 use rustix::net::{RecvFlags, SendFlags, Shutdown};
@@ -44,6 +45,11 @@ pub trait Stream {
     /// # Errors
     /// Why not.
     fn outcome(&self) -> io::Result<()>;
+
+    /// The peer's address. `None`: a unix socket has none.
+    fn peer_address(&self) -> Option<IpAddr> {
+        None
+    }
 
     /// The peer's address, for logs.
     fn peer(&self) -> String;
@@ -97,11 +103,14 @@ impl Stream for Socket {
         rustix::net::sockopt::socket_error(&self.0)?.map_err(io::Error::from)
     }
 
+    fn peer_address(&self) -> Option<IpAddr> {
+        let address = rustix::net::getpeername(&self.0).ok().flatten()?;
+        Some(SocketAddr::try_from(address).ok()?.ip())
+    }
+
     fn peer(&self) -> String {
-        let address = rustix::net::getpeername(&self.0).ok().flatten();
-        let address = address.and_then(|any| std::net::SocketAddr::try_from(any).ok());
         // A peer of a unix socket has no address; the word is nginx's.
-        address.map_or_else(|| "unix:".to_owned(), |address| address.ip().to_string())
+        self.peer_address().map_or_else(|| "unix:".to_owned(), |address| address.to_string())
     }
 }
 

@@ -17,6 +17,7 @@ use crate::reactor::client::Busy;
 use crate::reactor::dispatch::Dispatch;
 use crate::reactor::epoch::Epoch;
 use crate::reactor::lines::Lines;
+use crate::reactor::peers::Peers;
 use crate::reactor::stream::Stream;
 
 /// Public fields, so that borrows stay apart.
@@ -32,6 +33,8 @@ pub(super) struct Turn<'a, S: Stream> {
     pub arrival: &'a mut Arrival,
     /// Connections to upstreams.
     pub lines: &'a mut Lines<S>,
+    /// Who is at the other ends.
+    pub peers: &'a mut Peers,
     pub pool: &'a mut Pool<Busy>,
     pub buffer_bytes: u32,
     pub index: &'a mut HeadIndex,
@@ -100,11 +103,15 @@ pub enum CloseReason {
     Truncated,
     /// The kernel had no memory to watch it with.
     Exhausted,
+    /// It did not begin with what a balancer has to say of its client.
+    Unintroduced,
+    /// Its address has as many connections as it may.
+    Crowded,
 }
 
 impl CloseReason {
     /// The labels, in the order of the enum, for metrics.
-    pub const LABELS: [&'static str; 12] = [
+    pub const LABELS: [&'static str; 14] = [
         "finished",
         "peer_closed",
         "peer_cut",
@@ -117,7 +124,9 @@ impl CloseReason {
         "drain_cut",
         "truncated",
         "exhausted",
+        "bad_proxy_header",
+        "address_limit",
     ];
 }
 
-const _: () = assert!(CloseReason::Exhausted as usize + 1 == CloseReason::LABELS.len());
+const _: () = assert!(CloseReason::Crowded as usize + 1 == CloseReason::LABELS.len());

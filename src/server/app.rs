@@ -7,6 +7,7 @@ use crate::gateway::middleware::Middleware;
 use crate::gateway::route::Terms;
 use crate::gateway::{Gateway, State};
 use crate::http::MethodSet;
+use crate::server::reload::Source;
 
 /// See the module.
 #[derive(Default)]
@@ -17,6 +18,8 @@ pub(super) struct App {
     pub steps: Vec<Step>,
     /// The patterns of its routes, each once, for the banner.
     pub patterns: Vec<String>,
+    /// Where a reload gets its configuration, if there are any.
+    pub source: Option<Source>,
 }
 
 /// Adds something to a gateway.

@@ -59,6 +59,7 @@ impl Banner<'_> {
         lines.extend(self.workers().map(|workers| row("workers", workers)));
         lines.push(row("descriptors", self.descriptors()));
         lines.push(row("connections", self.connections()));
+        lines.extend(self.servers().map(|servers| row("servers", servers)));
         lines.push(row("memory", self.memory()));
         lines.push(row("serving", self.serving()));
         // A note may be about a fault; a hint is for those who have none.
@@ -135,6 +136,16 @@ impl Banner<'_> {
             Bound::Index => "by design",
         };
         format!("at most {} at once, {why}", grouped(u64::from(self.budget.connections_max)))
+    }
+
+    fn servers(&self) -> Option<String> {
+        let site = &self.config.site;
+        let servers: usize = site.upstreams.iter().map(|upstream| upstream.servers.len()).sum();
+        let lines = grouped(u64::from(self.budget.lines_max));
+        let text = || {
+            format!("{servers} in {} upstreams, at most {lines} connections to them", site.upstreams.len())
+        };
+        (servers > 0).then(text)
     }
 
     fn memory(&self) -> String {

@@ -5,8 +5,13 @@
 //! is a [`Shortage`], which names the limit in the way and the command that lifts it.
 //! No system calls here: the numbers come from [`Host`].
 
+mod shortage;
+
 use std::fmt;
 
+pub use shortage::{Lack, Shortage};
+
+use crate::config::site::{Action, Route};
 use crate::config::units::size_about;
 use crate::config::{AccessLog, Config, Dispatch};
 use crate::worker::{Job, Staff};
@@ -20,6 +25,9 @@ pub const IDLE_BYTES: u64 = 64;
 pub const IDLE_KERNEL_BYTES: u64 = 3_891;
 /// What a busy connection has besides its read buffer: output, the exchange, socket buffers in use.
 pub const BUSY_EXTRA_BYTES: u64 = 4_096;
+/// What a request that is passed on has besides its connection and its read buffer: the connection to a
+/// server and another read buffer are counted apart.
+pub const RELAY_EXTRA_BYTES: u64 = 4_096;
 /// What a request that has left its connection has besides its buffer: where its parts lie, its places in the
 /// queues, a small body, a small answer.
 pub const JOB_EXTRA_BYTES: u64 = 4_096;
@@ -32,6 +40,10 @@ const SIGNALS: u32 = 2;
 /// A reactor's epoll and its waker's eventfd. A private table starts as a copy, so it has those of all
 /// reactors.
 const POLLERS_PER_REACTOR: u32 = 2;
+/// By which the keeper is woken and sees that files change.
+const KEEPER: u32 = 2;
+/// Names that may be looked up at once.
+const LOOKUPS_MAX: u32 = 64;
 /// Accept until full without ever meeting EMFILE, and what libraries open for a moment.
 const SPARE: u32 = 8;
 /// Files being sent at once; beyond it a request for a file waits its turn or is refused.
@@ -71,6 +83,8 @@ pub struct Reserved {
     pub logs: u32,
     /// The root directory and files being sent.
     pub files: u32,
+    /// Looking after upstreams: probes, names, files.
+    pub keeper: u32,
     /// Room to breathe.
     pub spare: u32,
 }
@@ -83,9 +97,9 @@ impl Reserved {
             Tables::Private => 1,
             Tables::Shared => reactors,
         };
-        let files = match fixed.root {
-            Some(_) => 1 + (descriptors / FILES_PART).min(FILES_PER_TABLE_MAX) as u32,
-            None => 0,
+        let files = match folders(config) * listening_reactors {
+            0 => 0,
+            open => open + (descriptors / FILES_PART).min(FILES_PER_TABLE_MAX) as u32,
         };
         Reserved {
             stdio: STDIO,
@@ -95,15 +109,38 @@ impl Reserved {
             balance: spread::descriptors(config, reactors),
             logs: u32::from(matches!(fixed.access_log, AccessLog::File(_))),
             files,
+            keeper: keeper(config, tables),
             spare: SPARE,
         }
     }
 
     /// All of them.
     pub fn total(&self) -> u32 {
-        let ours = self.pollers + self.listeners + self.balance + self.logs + self.files;
+        let ours = self.pollers + self.listeners + self.balance + self.logs + self.files + self.keeper;
         self.stdio + self.signals + ours + self.spare
     }
+}
+
+/// Directories that a reactor keeps open.
+fn folders(config: &Config) -> u32 {
+    let is_files = |route: &&Route| matches!(route.action, Action::Files { .. });
+    u32::from(config.fixed.root.is_some()) + config.site.routes.iter().filter(is_files).count() as u32
+}
+
+/// What the thread that looks after upstreams opens is in the process's table; what it began with is in the
+/// copies too.
+fn keeper(config: &Config, tables: Tables) -> u32 {
+    let servers: u32 = config.site.upstreams.iter().map(|upstream| upstream.servers.len() as u32).sum();
+    match tables {
+        _ if servers == 0 => 0,
+        Tables::Private => KEEPER,
+        Tables::Shared => KEEPER + servers + servers.min(LOOKUPS_MAX),
+    }
+}
+
+/// Descriptors that a client takes: its own, and that of the server which answers it in our place.
+fn per_client(config: &Config) -> u64 {
+    1 + u64::from(!config.site.upstreams.is_empty())
 }
 
 /// What set the ceiling of connections.
@@ -130,6 +167,9 @@ pub struct Budget {
     pub connections_max: u32,
     /// Connections at once on the reactor that has most; see [`share`](Budget::share).
     pub per_reactor_max: u32,
+    /// Connections to servers at once over all reactors: one for each client; none are kept idle that would
+    /// be in the way of another. 0: there are no upstreams.
+    pub lines_max: u32,
     /// What set the ceiling.
     pub bound: Bound,
     /// The limit of one table in force.
@@ -180,7 +220,7 @@ impl Budget {
         }
         let reactors = u64::from(self.reactors);
         let per_job = u64::from(config.fixed.buffer_bytes) + JOB_EXTRA_BYTES;
-        let per_busy = u64::from(config.fixed.buffer_bytes) + BUSY_EXTRA_BYTES + per_job;
+        let per_busy = buffer_bytes(config) + per_job;
         let out = reactors * u64::from(jobs_out_max(config, staff)) * per_job;
         self.memory_jobs_bytes = u64::from(self.connections_max) * per_job + out;
         self.memory_busy_bytes += self.memory_jobs_bytes;
@@ -207,9 +247,12 @@ impl fmt::Display for Budget {
             "{} connections at once on {} reactors: {idle} with all of them idle, {busy} with all busy",
             self.connections_max, self.reactors
         )?;
-        match self.memory_jobs_bytes {
+        if self.memory_jobs_bytes > 0 {
+            write!(f, ", {} of that for workers", size_about(self.memory_jobs_bytes))?;
+        }
+        match self.lines_max {
             0 => Ok(()),
-            jobs => write!(f, ", {} of that for workers", size_about(jobs)),
+            lines => write!(f, "; as many to servers: {lines}"),
         }
     }
 }
@@ -238,7 +281,18 @@ pub(super) fn connections_by_memory(bytes: u64) -> u64 {
 
 /// What a connection costs at most: one that is being served.
 fn busy_bytes(config: &Config) -> u64 {
-    IDLE_BYTES + IDLE_KERNEL_BYTES + u64::from(config.fixed.buffer_bytes) + BUSY_EXTRA_BYTES
+    IDLE_BYTES + IDLE_KERNEL_BYTES + buffer_bytes(config)
+}
+
+/// What goes with a read buffer that is lent. A request that is passed on has a second one, and a connection
+/// to a server.
+fn buffer_bytes(config: &Config) -> u64 {
+    let buffer = u64::from(config.fixed.buffer_bytes);
+    let relay = match config.site.upstreams.is_empty() {
+        true => 0,
+        false => buffer + RELAY_EXTRA_BYTES + IDLE_BYTES + IDLE_KERNEL_BYTES,
+    };
+    buffer + BUSY_EXTRA_BYTES + relay
 }
 
 /// The arithmetic itself, for all who reckon with connections.
@@ -264,12 +318,14 @@ impl Plan<'_> {
     /// Connections for which tables of `descriptors` each have room.
     pub(super) fn connections_by_descriptors(&self, reactors: u32, descriptors: u64) -> u64 {
         let reserved = u64::from(self.reserved(reactors, descriptors).total());
-        descriptors.saturating_sub(reserved).saturating_mul(self.tables_count(reactors))
+        let clients = descriptors.saturating_sub(reserved) / per_client(self.config);
+        clients.saturating_mul(self.tables_count(reactors))
     }
 
     /// The other way about: the limit a table needs for so many connections.
     pub(super) fn descriptors_for(&self, connections: u64, reactors: u32) -> u64 {
-        let per_table = connections.div_ceil(self.tables_count(reactors));
+        let clients = connections.div_ceil(self.tables_count(reactors));
+        let per_table = clients.saturating_mul(per_client(self.config));
         // What is kept for files grows with the table; sized for the whole it is enough in any case.
         let reserved = self.reserved(reactors, per_table.saturating_mul(2)).total();
         per_table + u64::from(reserved)
@@ -324,7 +380,8 @@ impl Plan<'_> {
         let host = self.host;
         let needed = self.descriptors_for(u64::from(asked), self.reactors);
         let reactors = self.reactors_for(u64::from(asked));
-        let lack = Lack { asked, possible, needed, tables: self.tables, reactors };
+        let has_lines = per_client(self.config) > 1;
+        let lack = Lack { asked, possible, needed, tables: self.tables, reactors, has_lines };
         match needed > host.nr_open {
             true => Shortage::NrOpen { lack, nr_open: host.nr_open },
             false => Shortage::Descriptors { lack, limit: host.descriptors() },
@@ -334,17 +391,18 @@ impl Plan<'_> {
     fn budget(&self, connections: u64, bound: Bound, reserved: Reserved) -> Budget {
         let reactors = u64::from(self.reactors);
         let per_reactor = connections.div_ceil(reactors);
-        let per_table = connections.div_ceil(self.tables_count(self.reactors));
+        let clients = connections.div_ceil(self.tables_count(self.reactors));
+        let per_table = clients * per_client(self.config);
         let memory_idle_bytes = connections * (IDLE_BYTES + IDLE_KERNEL_BYTES);
         let available = self.host.memory_available_bytes;
-        let per_buffer = u64::from(self.config.fixed.buffer_bytes) + BUSY_EXTRA_BYTES;
-        let buffers =
-            (available.saturating_sub(memory_idle_bytes) / per_buffer / reactors).clamp(1, per_reactor);
+        let room = available.saturating_sub(memory_idle_bytes);
+        let buffers = (room / buffer_bytes(self.config) / reactors).clamp(1, per_reactor);
         Budget {
             tables: self.tables,
             reactors: self.reactors,
             connections_max: narrow(connections),
             per_reactor_max: narrow(per_reactor),
+            lines_max: narrow(connections * (per_client(self.config) - 1)),
             bound,
             descriptors_limit: self.host.descriptors(),
             descriptors_per_table: narrow(per_table + u64::from(reserved.total())),
@@ -361,130 +419,6 @@ impl Plan<'_> {
 fn narrow(count: u64) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
-
-/// Too few descriptors for what was asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lack {
-    /// `--max-connections`.
-    pub asked: u32,
-    /// What can be had.
-    pub possible: u64,
-    /// The limit a table would need.
-    pub needed: u64,
-    /// Who has a table.
-    pub tables: Tables,
-    /// So many reactors would do, each with a table of its own.
-    pub reactors: Option<u32>,
-}
-
-/// What the machine does not have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shortage {
-    /// Not even one connection per reactor.
-    NoRoom {
-        /// The limit of one table.
-        descriptors: u64,
-        /// The limit it takes at least.
-        needed: u64,
-    },
-    /// Fewer connections than reactors: one of them could never serve.
-    FewerThanReactors {
-        /// `--max-connections`.
-        asked: u32,
-        /// Reactor threads.
-        reactors: u32,
-    },
-    /// The process's descriptor limit.
-    Descriptors {
-        /// What was asked for and what is possible.
-        lack: Lack,
-        /// The limit of one table.
-        limit: u64,
-    },
-    /// The machine's bound on descriptor limits.
-    NrOpen {
-        /// What was asked for and what is possible.
-        lack: Lack,
-        /// `fs.nr_open`.
-        nr_open: u64,
-    },
-    /// Memory.
-    Memory {
-        /// `--max-connections`.
-        asked: u32,
-        /// Bytes that takes with all of them idle.
-        needed: u64,
-        /// Bytes there are.
-        available: u64,
-        /// What can be had.
-        possible: u64,
-    },
-}
-
-impl fmt::Display for Shortage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Shortage::NoRoom { descriptors, needed } => write!(
-                f,
-                "the descriptor limit of {descriptors} leaves none for clients; raise it: ulimit -n {needed}, or use fewer \
-                 --reactors"
-            ),
-            Shortage::FewerThanReactors { asked, reactors } => write!(
-                f,
-                "--max-connections {asked}: fewer than the {reactors} reactors, each of which needs one; write \
-                 --max-connections {reactors}, or --reactors {asked}"
-            ),
-            Shortage::Descriptors { lack, limit } => write!(
-                f,
-                "--max-connections {}: the descriptor limit of {limit}{} holds {}; raise it: ulimit -n {} (as root; systemd: \
-                 LimitNOFILE={}){lack}",
-                lack.asked,
-                lack.per_table(),
-                lack.possible,
-                lack.needed,
-                lack.needed,
-            ),
-            Shortage::NrOpen { lack, nr_open } => write!(
-                f,
-                "--max-connections {}: needs a descriptor limit of {}{}, and fs.nr_open allows {nr_open}; raise both: sysctl \
-                 fs.nr_open={} && ulimit -n {} (as root){lack}",
-                lack.asked,
-                lack.needed,
-                lack.per_table(),
-                lack.needed,
-                lack.needed,
-            ),
-            Shortage::Memory { asked, needed, available, possible } => write!(
-                f,
-                "--max-connections {asked}: needs {} of memory with all of them idle, and {} are available; free memory, raise \
-                 the control group's memory.max, or write --max-connections {possible}",
-                size_about(needed),
-                size_about(available),
-            ),
-        }
-    }
-}
-
-impl Lack {
-    fn per_table(&self) -> &'static str {
-        match self.tables {
-            Tables::Private => " per reactor",
-            Tables::Shared => "",
-        }
-    }
-}
-
-/// The ways out that need no right.
-impl fmt::Display for Lack {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(reactors) = self.reactors {
-            write!(f, ", or write --reactors {reactors}")?;
-        }
-        write!(f, ", or --max-connections {}", self.possible)
-    }
-}
-
-impl std::error::Error for Shortage {}
 
 #[cfg(test)]
 mod tests {
@@ -524,10 +458,10 @@ mod tests {
         config.fixed.access_log = AccessLog::File("c".into());
         config.fixed.root = Some("/".into());
         let all = Budget::new(&host(20_000), &config, Tables::Shared, 2).expect("room").reserved;
-        assert_eq!(all.total(), plain.total() + 2 + 1 + 1 + 1 + 1_024);
+        assert_eq!(all.total(), plain.total() + 2 + 1 + 1 + 2 + 1_024);
 
         let private = Budget::new(&host(20_000), &config, Tables::Private, 2).expect("room").reserved;
-        assert_eq!(private.total(), all.total() - 2, "the other reactor listens in its own table");
+        assert_eq!(private.total(), all.total() - 3, "the other reactor has its own table");
 
         config.fixed.accept = Accept::Hash;
         let hash = Budget::new(&host(20_000), &config, Tables::Private, 2).expect("room").reserved;
@@ -605,6 +539,32 @@ mod tests {
         assert_eq!(staff_asked(&host(64), &config), Staff::of(2));
         config.fixed.workers = Some(7);
         assert_eq!(staff_asked(&host(64), &config), Staff::of(7));
+    }
+
+    #[test]
+    fn each_client_may_need_a_server() {
+        let plain = Budget::new(&host(20_000), &Config::default(), Tables::Private, 2).expect("room");
+        assert_eq!(plain.lines_max, 0);
+        let text = "[[route]]\npath = \"/*\"\nproxy = \"http://127.0.0.1:9000\"\n";
+        let file = crate::config::file::read(&crate::config::file::Source::new("x", text), "/".as_ref());
+        let mut config = Config { site: file.site, ..Config::default() };
+        let budget = Budget::new(&host(20_000), &config, Tables::Private, 2).expect("room");
+        let reserved = u64::from(budget.reserved.total());
+        assert_eq!(u64::from(budget.per_reactor_max), (20_000 - reserved) / 2);
+        assert_eq!(budget.lines_max, budget.connections_max);
+        assert!(u64::from(budget.descriptors_per_table) <= 20_000);
+        assert!(budget.to_string().ends_with(&format!("; as many to servers: {}", budget.connections_max)));
+        let (shared, private) = (Tables::Shared, Tables::Private);
+        let kept = |tables| Budget::new(&host(20_000), &config, tables, 2).expect("room").reserved.keeper;
+        assert_eq!((kept(private), kept(shared)), (2, 4));
+        config.fixed.connections_max = Some(30_000);
+        let told = refusal(&host(20_000), &config, Tables::Private, 2);
+        assert!(
+            told.contains("per reactor holds 19976, each with one to a server; raise it: ulimit -n 30023"),
+            "{told}"
+        );
+        assert!(Budget::new(&host(30_023), &config, Tables::Private, 2).is_ok());
+        assert!(Budget::new(&host(30_022), &config, Tables::Private, 2).is_err());
     }
 
     #[test]

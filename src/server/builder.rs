@@ -16,6 +16,7 @@ use crate::gateway::middleware::Middleware;
 use crate::http::{Method, MethodSet};
 use crate::server::Server;
 use crate::server::app::App;
+use crate::server::reload::Source;
 use crate::server::run;
 use crate::server::start_error::StartError;
 
@@ -215,6 +216,13 @@ impl Builder {
     /// Answers several methods by one handler.
     pub fn route(mut self, methods: MethodSet, pattern: &str, handler: impl Handler) -> Builder {
         self.app.serve(methods, pattern, handler);
+        self
+    }
+
+    /// Has the configuration read anew whenever [somebody asks](Server::reloader): routes, upstreams and
+    /// limits take effect without a restart. What was said here, and not in settings, stays.
+    pub fn reload_from(mut self, source: Source) -> Builder {
+        self.app.source = Some(source);
         self
     }
 

@@ -9,17 +9,20 @@ pub mod banner;
 pub mod budget;
 mod builder;
 pub mod doctor;
+pub mod explain;
 pub mod holder;
 pub mod host;
 pub mod keeper;
 mod launch;
 mod memory;
 mod plan;
+pub mod reload;
 mod run;
 pub mod signals;
 pub mod spread;
 pub mod start_error;
 mod topology;
+pub mod trial;
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -35,11 +38,12 @@ use crate::gateway::handler::Lifecycle;
 use crate::observe::log::{Level, Log};
 use crate::reactor::{self, Farewell, Inbox, Notice, descriptors};
 use crate::server::app::App;
-use crate::server::banner::Banner;
 use crate::server::budget::{Budget, Tables};
 use crate::server::host::Host;
+use crate::server::keeper::{Hand, Keeper, News, Resolver};
 use crate::server::launch::Running;
 use crate::server::plan::Plan;
+use crate::server::reload::{Desk, Reloader, Reloading, Source};
 use crate::server::spread::Spread;
 use crate::server::start_error::{StartError, explain_bind};
 use crate::worker::{Staff, Workers};
@@ -63,6 +67,7 @@ pub struct Server {
     reactors: Vec<Running>,
     workers: Option<Workers>,
     drainer: Drainer,
+    reloading: Option<Reloading>,
     log: Log,
     banner: String,
     listen: Vec<Listen>,
@@ -84,7 +89,15 @@ impl Server {
         Server::start_with(config, App::default())
     }
 
-    fn start_with(config: &Config, app: App) -> Result<Server, StartError> {
+    /// [`start`](Server::start), with reloads.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn start_from(config: &Config, source: Source) -> Result<Server, StartError> {
+        Server::start_with(config, App { source: Some(source), ..App::default() })
+    }
+
+    fn start_with(config: &Config, mut app: App) -> Result<Server, StartError> {
         let began = Instant::now();
         // A failure to raise the limit shows in the budget, which is made of what the limit then is.
         let _ = host::raise_descriptor_limit();
@@ -96,43 +109,40 @@ impl Server {
         let spread = Spread::arrange(config, reactors)?;
         let staff = Staff::of(config.fixed.workers.unwrap_or(host.cpus));
         let routes = app.patterns.clone();
-        let plan = Plan::new(config, budget, spread, staff, listen, admin, app)?;
+        let source = app.source.take();
+        let resolver = keeper::of_machine();
+        let plan = Plan::new(config, budget, spread, staff, listen, admin, app, &resolver)?;
         plan.spread.tell(&plan.log);
         let (bell, alarm) = mpsc::channel();
         let gates = plan.gates()?;
         let shop = plan.workshop(&gates);
         let workers = plan.start_workers(shop.as_ref())?;
+        let desk = Desk::new();
+        let keeper = start_keeper(&plan, source.is_some(), &resolver, &desk)?;
         let reactors = plan.launch(gates, shop.as_ref(), &bell)?;
         drop(claims);
 
-        let banner = Banner {
-            version: env!("CARGO_PKG_VERSION"),
-            config,
-            budget: &plan.budget,
-            listen: &plan.listen,
-            admin: plan.admin.as_ref(),
-            cpus: &plan.cpus,
-            spread: &plan.spread,
-            workers: plan.staff.workers,
-            routes: &routes,
-            notes: &[],
-            ready_ms: began.elapsed().as_millis() as u64,
-        };
         let drainer = Drainer {
-            lifecycle: plan.lifecycle,
+            lifecycle: Arc::clone(&plan.lifecycle),
             inboxes: reactors.iter().map(|running| Arc::clone(&running.inbox)).collect(),
             ms_max: config.fixed.drain_ms_max,
             until: Arc::default(),
         };
-        Ok(Server {
+        let mut server = Server {
+            reloading: None,
             reactors,
             workers,
             drainer,
-            banner: banner.text(),
-            log: plan.log,
-            listen: plan.listen,
+            banner: plan.banner(&routes, began),
+            log: plan.log.clone(),
+            listen: plan.listen.clone(),
             alarm: Some(alarm),
-        })
+        };
+        let office = plan.into_office(source, keeper, resolver, Arc::clone(&server.drainer.inboxes));
+        let no_thread = |error| StartError::System { attempt: "start a thread", error };
+        let reloading = office.is_needed().then(|| Reloading::start(desk, office)).transpose();
+        server.reloading = reloading.map_err(no_thread)?;
+        Ok(server)
     }
 
     /// What is told at the start.
@@ -151,6 +161,12 @@ impl Server {
     #[must_use]
     pub fn log(&self) -> &Log {
         &self.log
+    }
+
+    /// What has the configuration read anew, where it can be.
+    #[must_use]
+    pub fn reloader(&self) -> Option<&Reloader> {
+        self.reloading.as_ref().filter(|reloading| reloading.has_source).map(|reloading| &reloading.reloader)
     }
 
     /// What tells, once, that a reactor broke instead of ending: time to drain the others. For the first
@@ -221,6 +237,8 @@ impl Drainer {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        // While there are reactors that take what it has for them.
+        drop(self.reloading.take());
         for running in &mut self.reactors {
             let Some(thread) = running.thread.take() else { continue };
             let _ = running.inbox.notify(Notice::Stop);
@@ -229,6 +247,27 @@ impl Drop for Server {
         drop(self.workers.take());
         self.log.stop();
     }
+}
+
+/// Before reactors leave the table of descriptors, so that they can wake it.
+fn start_keeper(
+    plan: &Plan<'_>,
+    may_reload: bool,
+    resolver: &Resolver,
+    desk: &Desk,
+) -> Result<Option<Keeper>, StartError> {
+    if !may_reload && plan.config.site.upstreams.is_empty() {
+        return Ok(None);
+    }
+    let reloader = desk.reloader().clone();
+    let tell = move |_: &Hand, news: News<'_>| match news {
+        News::Addresses(book) => reloader.renew(book.clone()),
+        News::Files => reloader.reload(),
+        // The keeper has told the server's vitals, and the log.
+        News::Probe { .. } => {}
+    };
+    let keeper = Keeper::start_with(Arc::clone(&plan.keeper), Arc::clone(resolver), plan.log.clone(), tell);
+    keeper.map(Some).map_err(|error| StartError::System { attempt: "start a thread", error })
 }
 
 fn tables(config: &Config) -> Result<Tables, StartError> {

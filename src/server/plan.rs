@@ -2,25 +2,26 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use mio::Poll;
 
-use crate::config::site::{Address, ServerSpec};
 use crate::config::{AccessLog, Config, Endpoints, Listen, LogLevel};
 use crate::gateway::Gateway;
 use crate::gateway::handler::files::Files;
 use crate::gateway::handler::{Alive, Cpu, Echo, Json, Lifecycle, Metrics, Plaintext, Ready, Welcome, Work};
-use crate::gateway::site::{Kept, Made, Site};
-use crate::gateway::upstream::Directory;
+use crate::gateway::site::Site;
 use crate::http::Method;
 use crate::observe::log::{AccessTarget, Level, Log};
-use crate::observe::{Shown, Tally, WorkerTally};
+use crate::observe::{KeeperTally, Reloads, Tally, WorkerTally};
 use crate::proto::Violation;
 use crate::reactor::{CloseReason, Dispatching, Inbox, Means, Refusal, UpstreamMeans};
 use crate::server::app::App;
+use crate::server::banner::Banner;
 use crate::server::budget::{Budget, jobs_out_max, urgent_reserve};
+use crate::server::keeper::{Keeper, Resolver};
 use crate::server::launch::Gate;
+use crate::server::reload::{Legacy, Office, Source, unix_seconds};
 use crate::server::spread::Spread;
 use crate::server::start_error::StartError;
 use crate::server::{memory, topology};
@@ -47,11 +48,12 @@ pub(super) struct Plan<'a> {
     pub cpus: Vec<u32>,
     pub log: Log,
     pub lifecycle: Arc<Lifecycle>,
-    gateways: Arc<[Gateway]>,
+    pub gateways: Arc<[Gateway]>,
+    pub legacy: Legacy,
+    pub reloads: Arc<Reloads>,
+    pub keeper: Arc<KeeperTally>,
     /// What makes hashes and choices unforeseeable.
     seed: u64,
-    /// The site that is in force, for those who ask how it does.
-    pub shown: Arc<Shown<Site>>,
     tallies: Vec<Arc<Tally>>,
     pub staff: Staff,
     worker_tallies: Vec<Arc<WorkerTally>>,
@@ -66,6 +68,7 @@ impl<'a> Plan<'a> {
         listen: Vec<Listen>,
         admin: Option<Listen>,
         app: App,
+        resolver: &Resolver,
     ) -> Result<Plan<'a>, StartError> {
         let log = open_log(config)?;
         let lifecycle = Arc::new(Lifecycle::default());
@@ -76,6 +79,12 @@ impl<'a> Plan<'a> {
         let cpus = topology::cpus_for(&config.fixed.pin, budget.reactors)?;
         let worker_tallies = (0..staff.posts()).map(|_| Arc::default()).collect();
         let gateways = Arc::new([]);
+        let reloads = Arc::new(Reloads::default());
+        reloads.took_effect(0, unix_seconds());
+        let seed = seed();
+        let mut legacy = Legacy::new(seed, budget.reactors);
+        legacy.look_up(config, resolver, &log);
+        let site = legacy.site(config).map_err(StartError::Site)?;
         let mut plan = Plan {
             config,
             budget,
@@ -86,13 +95,15 @@ impl<'a> Plan<'a> {
             log,
             lifecycle,
             gateways,
-            seed: seed(),
-            shown: Arc::default(),
+            legacy,
+            reloads,
+            keeper: Arc::default(),
+            seed,
             tallies,
             staff,
             worker_tallies,
         };
-        plan.gateways = Arc::new([plan.main_gateway(app)?, plan.admin_gateway()]);
+        plan.gateways = Arc::new([plan.main_gateway(app, site)?, plan.admin_gateway()]);
         plan.settle_staff()?;
         plan.budget = plan.budget.with_workers(config, plan.staff);
         Ok(plan)
@@ -132,7 +143,7 @@ impl<'a> Plan<'a> {
             .map_err(|error| StartError::System { attempt: "start a worker", error })
     }
 
-    pub(super) fn main_gateway(&self, app: App) -> Result<Gateway, StartError> {
+    pub(super) fn main_gateway(&self, app: App, site: Option<Arc<Site>>) -> Result<Gateway, StartError> {
         let fixed = &self.config.fixed;
         let gateway = Gateway::new().with_dispatch(fixed.dispatch).with_state(app.state);
         let mut gateway = match fixed.endpoints {
@@ -153,21 +164,11 @@ impl<'a> Plan<'a> {
                 Files::new(root, 0).map_err(|error| StartError::Root { path: root.clone(), error })?;
             gateway = gateway.with_files(files);
         }
-        if !self.config.site.routes.is_empty() {
-            let site = Arc::new(self.site()?);
-            self.shown.show(Some(Arc::clone(&site)));
+        if let Some(site) = site {
+            self.legacy.shown.show(Some(Arc::clone(&site)));
             gateway = gateway.with_site(site);
         }
         Ok(app.steps.into_iter().fold(gateway, |gateway, step| step(gateway)))
-    }
-
-    fn site(&self) -> Result<Site, StartError> {
-        let (mut directory, mut kept) =
-            (Directory::new().for_reactors(self.budget.reactors), Kept::default());
-        let resolve = |server: &ServerSpec| addresses_of(&server.address);
-        let made =
-            &mut Made { directory: &mut directory, kept: &mut kept, resolve: &resolve, seed: self.seed };
-        Site::new(&self.config.site, made).map_err(StartError::Site)
     }
 
     /// Never by the queues: an operator asks here just when these are full.
@@ -180,17 +181,18 @@ impl<'a> Plan<'a> {
     }
 
     fn with_metrics(&self, gateway: Gateway) -> Gateway {
-        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let metrics = Metrics {
             tallies: self.tallies.clone(),
             worker_tallies: self.worker_tallies.clone(),
             lifecycle: Arc::clone(&self.lifecycle),
             log: self.log.clone(),
-            site: Arc::clone(&self.shown),
-            start_unix_seconds: since_1970.as_secs(),
+            site: Arc::clone(&self.legacy.shown),
+            start_unix_seconds: unix_seconds(),
             connections_max: u64::from(self.budget.connections_max),
             descriptor_limit: self.budget.descriptors_limit,
             accept: (self.spread.name(), self.spread.why()),
+            reloads: Arc::clone(&self.reloads),
+            keeper: Arc::clone(&self.keeper),
         };
         gateway.with("/metrics", metrics)
     }
@@ -201,6 +203,7 @@ impl<'a> Plan<'a> {
         Means {
             gateways: Arc::clone(&self.gateways),
             upstream: UpstreamMeans {
+                // Also where the first upstream comes with a reload.
                 lines_max: self.budget.share(number),
                 seed: self.seed.wrapping_add(u64::from(number)),
                 reactors: self.budget.reactors,
@@ -224,6 +227,47 @@ impl<'a> Plan<'a> {
             },
             release_memory: memory::release,
             discard: memory::discard,
+        }
+    }
+
+    /// What is told at the start, which began then.
+    pub(super) fn banner(&self, routes: &[String], began: Instant) -> String {
+        let banner = Banner {
+            version: env!("CARGO_PKG_VERSION"),
+            config: self.config,
+            budget: &self.budget,
+            listen: &self.listen,
+            admin: self.admin.as_ref(),
+            cpus: &self.cpus,
+            spread: &self.spread,
+            workers: self.staff.workers,
+            routes,
+            notes: &[],
+            ready_ms: began.elapsed().as_millis() as u64,
+        };
+        banner.text()
+    }
+
+    /// What reloads need of it.
+    pub(super) fn into_office(
+        self,
+        source: Option<Source>,
+        keeper: Option<Keeper>,
+        resolver: Resolver,
+        inboxes: Arc<[Arc<Inbox>]>,
+    ) -> Office {
+        Office {
+            config: self.config.clone(),
+            source,
+            legacy: self.legacy,
+            gateways: self.gateways,
+            retired: Vec::new(),
+            inboxes,
+            lifecycle: self.lifecycle,
+            reloads: self.reloads,
+            keeper,
+            resolver,
+            log: self.log,
         }
     }
 
@@ -259,12 +303,4 @@ fn open_log(config: &Config) -> Result<Log, StartError> {
         LogLevel::Debug => Level::Debug,
     };
     Log::start(level, target).map_err(|error| StartError::System { attempt: "start the log", error })
-}
-
-/// Where a server that needs no looking up listens.
-fn addresses_of(address: &Address) -> Vec<std::net::SocketAddr> {
-    match address {
-        Address::Socket(address) => vec![*address],
-        Address::Name(..) | Address::Unix(_) => Vec::new(),
-    }
 }

@@ -3,12 +3,13 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
 use crate::observe::log::Level;
 use crate::reactor::Farewell;
 use crate::server::Server;
+use crate::server::reload::Reloader;
 
 /// `timeout` and terminals signal a process and then its group: what comes twice within this is one wish.
 const TWIN_SIGNALS_APART: Duration = Duration::from_millis(100);
@@ -37,11 +38,16 @@ pub enum End {
 /// When signals cannot be watched.
 pub fn watch(server: &mut Server) -> io::Result<Signals> {
     let signals = Signals::new([SIGTERM, SIGINT, SIGUSR1])?;
+    // Without anything to be read anew it means what it always does: the terminal is gone.
+    if server.reloader().is_some() {
+        signals.add_signal(SIGHUP)?;
+    }
     watch_reactors(server)?;
     Ok(signals)
 }
 
-/// Serves until SIGTERM or SIGINT, then drains; a second one ends at once. SIGUSR1 opens the access log anew.
+/// Serves until SIGTERM or SIGINT, then drains; a second one ends at once. SIGUSR1 opens the access log anew,
+/// SIGHUP has the configuration read anew.
 /// A reactor that breaks drains the others too: better to be started again than to serve with half of them.
 ///
 /// # Errors
@@ -50,6 +56,7 @@ pub fn serve_until_signal(server: Server, mut signals: Signals) -> io::Result<En
     for signal in signals.forever() {
         match signal {
             SIGUSR1 => server.log().reopen(),
+            SIGHUP => server.reloader().into_iter().for_each(Reloader::reload),
             _ => break,
         }
     }
@@ -65,7 +72,8 @@ pub fn serve_until_signal(server: Server, mut signals: Signals) -> io::Result<En
         handle.close();
         farewell
     })?;
-    let is_second = |signal: &i32| *signal != SIGUSR1 && began.elapsed() >= TWIN_SIGNALS_APART;
+    let is_second =
+        |signal: &i32| !matches!(*signal, SIGUSR1 | SIGHUP) && began.elapsed() >= TWIN_SIGNALS_APART;
     if let Some(signal) = signals.forever().find(is_second) {
         return Ok(End::Killed { signal });
     }

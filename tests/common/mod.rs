@@ -4,6 +4,7 @@
 #![allow(dead_code)]
 
 pub mod client;
+pub mod upstream;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};

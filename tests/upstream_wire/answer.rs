@@ -7,11 +7,14 @@ use myriapod::base::buffer::ReadBuffer;
 use myriapod::http::Method;
 use myriapod::proto::h1::answer::{AnswerIndex, AnswerLimits, AnswerReader, AnswerStep, Fault};
 
+/// Name and value.
+type Field = (Vec<u8>, Vec<u8>);
+
 /// What came of a connection's bytes.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Told {
     /// Status, and names and values of the fields, of each head.
-    pub heads: Vec<(u16, Vec<(Vec<u8>, Vec<u8>)>)>,
+    pub heads: Vec<(u16, Vec<Field>)>,
     pub body: Vec<u8>,
     pub trailers: Vec<u8>,
     /// Whether the connection may carry another request, as far as the answer says.
@@ -75,7 +78,7 @@ pub fn read<'a>(
     Ok(told)
 }
 
-fn fields_of(index: &AnswerIndex, bytes: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+fn fields_of(index: &AnswerIndex, bytes: &[u8]) -> Vec<Field> {
     index
         .fields()
         .iter()
@@ -140,12 +143,12 @@ pub fn simple(wire: &[u8], method: Method, upgrades: bool) -> Option<Told> {
 struct SimpleHead {
     code: u16,
     is_old: bool,
-    fields: Vec<(Vec<u8>, Vec<u8>)>,
+    fields: Vec<Field>,
 }
 
 impl SimpleHead {
     fn all(&self, name: &'static str) -> impl Iterator<Item = String> {
-        let is_it = move |field: &&(Vec<u8>, Vec<u8>)| field.0.eq_ignore_ascii_case(name.as_bytes());
+        let is_it = move |field: &&Field| field.0.eq_ignore_ascii_case(name.as_bytes());
         self.fields.iter().filter(is_it).map(|field| String::from_utf8_lossy(&field.1).to_lowercase())
     }
 
@@ -201,7 +204,7 @@ fn is_text(text: &[u8]) -> bool {
     text.iter().all(|byte| *byte == b'\t' || (*byte >= b' ' && *byte != 0x7f))
 }
 
-fn simple_field(line: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+fn simple_field(line: &[u8]) -> Option<Field> {
     let colon = line.iter().position(|byte| *byte == b':')?;
     let (name, value) = (&line[..colon], &line[colon + 1..]);
     let is_token = name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte));

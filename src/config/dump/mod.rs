@@ -37,7 +37,7 @@ impl Loaded {
     }
 
     /// Where a key of the file stands; what is not there was not written.
-    pub(super) fn key_source(&self, key: &str) -> String {
+    pub(crate) fn key_source(&self, key: &str) -> String {
         self.lines.get(key).map_or_else(|| String::from("default"), |line| self.line_text(*line))
     }
 

@@ -4,7 +4,7 @@
 //! keys are mistakes too. Names are resolved, and files that are named here are looked at.
 //! What settings mean is [`resolve`](super::resolve)'s business; what is made of the site, `gateway::site`'s.
 
-mod address;
+pub(super) mod address;
 mod basic;
 mod edits;
 mod jwt;
@@ -17,7 +17,7 @@ mod route;
 mod section;
 mod settings;
 mod source;
-mod upstream;
+pub(super) mod upstream;
 mod value;
 
 use std::collections::BTreeMap;
@@ -32,8 +32,8 @@ use reader::Reader;
 use section::{Entry, Section};
 
 pub(super) use jwt::ALGORITHMS;
-pub(super) use pattern::params;
-pub(super) use route::{host_text, path_text};
+pub(crate) use pattern::params;
+pub(crate) use route::{host_text, path_text};
 pub use source::{Excerpt, Source, Spot};
 
 /// What a file says.
@@ -125,6 +125,8 @@ fn routes(reader: &mut Reader<'_>, top: &mut Section<'_>, names: &mut route::Nam
     let (mut routes, mut spans) = (Vec::new(), Vec::new());
     for (at, value) in list.iter().enumerate() {
         let Some(section) = Section::of(reader, format!("route[{at}]"), value) else { continue };
+        let line = reader.line(value.span());
+        reader.lines.insert(format!("route[{at}]"), line);
         let is_named = section.is_there("name");
         spans.push((if is_named { section.value_place("name") } else { value.span() }, is_named));
         match route::read(reader, section, names) {

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use super::reader::Reader;
-use crate::config::site::{FieldMatch, HostPattern, PathPattern, Route};
+use crate::config::site::{FieldMatch, PathPattern, Route};
 
 /// Tells of routes that cannot be told apart (mistakes) or that no request reaches (warnings), and gives
 /// those of one name a number. `spans` are the routes' places.
@@ -17,21 +17,15 @@ pub(super) fn check(reader: &mut Reader<'_>, routes: &mut [Route], spans: &[(Ran
     let mut of_path: HashMap<String, Vec<usize>> = HashMap::new();
     for (at, route) in routes.iter().enumerate() {
         let earlier = of_path.entry(shape(&route.path)).or_default();
-        if let Some(first) = earlier.iter().find(|first| hides(&routes[**first], route)) {
-            let first = &routes[*first];
+        if let Some(first) = earlier.iter().map(|first| &routes[*first]).find(|first| is_same(first, route)) {
             let told = format!("route `{}` (line {})", first.name, first.line);
-            match is_same(first, route) {
-                true => reader.mistake(
-                    spans[at].0.clone(),
-                    format!("takes exactly the requests of {told}; join them, or tell them apart"),
-                ),
-                false => {
-                    reader.warn(
-                        spans[at].0.clone(),
-                        format!("is never reached: {told} takes all its requests"),
-                    );
-                }
-            }
+            let problem = format!("takes the same requests as {told}; join them, or tell them apart");
+            reader.mistake(spans[at].0.clone(), problem);
+        } else if let Some(first) =
+            earlier.iter().map(|first| &routes[*first]).find(|first| hides(first, route))
+        {
+            let told = format!("route `{}` (line {})", first.name, first.line);
+            reader.warn(spans[at].0.clone(), format!("is never reached: {told} takes all its requests"));
         }
         earlier.push(at);
     }
@@ -60,13 +54,11 @@ fn names(reader: &mut Reader<'_>, routes: &mut [Route], spans: &[(Range<usize>, 
 
 /// A path without the names of its parameters: `/users/{id}` takes what `/users/{name}` takes.
 fn shape(path: &PathPattern) -> String {
-    let PathPattern::Pattern(text) = path else { return super::route::path_text(path) };
-    let segments = text.split('/').map(|segment| match segment {
-        _ if segment.starts_with("{*") => "{*}",
-        _ if segment.starts_with('{') => "{}",
-        plain => plain,
-    });
-    segments.collect::<Vec<&str>>().join("/")
+    let text = super::route::path_text(path);
+    let names = super::pattern::params(path);
+    names.into_iter().fold(text, |text, name| {
+        text.replacen(&format!("{{{name}}}"), "{}", 1).replacen(&format!("{{*{name}}}"), "{*}", 1)
+    })
 }
 
 fn has_conditions(route: &Route) -> bool {
@@ -93,10 +85,11 @@ fn is_implied(field: &FieldMatch, by: &[FieldMatch]) -> bool {
     by.iter().any(|other| other.name == field.name && (field.value.is_none() || field.value == other.value))
 }
 
+/// Whether nothing decides between them but the order, for some host at least.
 fn is_same(first: &Route, second: &Route) -> bool {
-    let covers = |some: &[HostPattern], all: &[HostPattern]| some.iter().all(|host| all.contains(host));
+    let for_all = first.hosts.is_empty() && second.hosts.is_empty();
     first.methods == second.methods
-        && covers(&first.hosts, &second.hosts)
+        && (for_all || second.hosts.iter().any(|host| first.hosts.contains(host)))
         && first.fields.len() == second.fields.len()
         && first.fields.iter().all(|field| second.fields.contains(field))
 }

@@ -69,8 +69,8 @@ fn segments(text: &str) -> Result<(), String> {
     let mut rest = text.split('/').skip(1).peekable();
     while let Some(segment) = rest.next() {
         let Some(name) = param(segment)? else { continue };
-        if segment.starts_with("{*") && rest.peek().is_some() {
-            return Err(format!("`{segment}` takes all that follows; it stands at the end"));
+        if segment.contains("{*") && (rest.peek().is_some() || segment != format!("{{*{name}}}")) {
+            return Err(format!("`{{*{name}}}` takes all that follows; it is the last segment"));
         }
         if HOLES.iter().any(|(hole, _)| *hole == name) {
             return Err(format!("`{{{name}}}` means something else in templates; choose another name"));
@@ -86,19 +86,25 @@ fn segments(text: &str) -> Result<(), String> {
     }
 }
 
-/// The name in `{name}` or `{*name}`.
+/// The name in `{name}`, `{*name}` or `{name}.png`.
 fn param(segment: &str) -> Result<Option<&str>, String> {
-    if !segment.contains(['{', '}', '*']) {
-        return Ok(None);
-    }
-    let inner = segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
-    let Some(inner) = inner.filter(|inner| !inner.contains(['{', '}'])) else {
-        return Err(match segment.contains(['{', '}']) {
-            true => format!("`{segment}`: a parameter takes a whole segment: write `/{{name}}/`"),
-            false => stray_star(&format!("/{segment}")),
-        });
+    let Some((before, rest)) = segment.split_once('{') else {
+        return match segment {
+            _ if segment.contains('}') => Err(format!("`{segment}` has a `}}` without a `{{`")),
+            _ if segment.contains('*') => Err(stray_star(&format!("/{segment}"))),
+            _ => Ok(None),
+        };
     };
-    let name = inner.strip_prefix('*').unwrap_or(inner);
+    let Some((name, after)) = rest.split_once('}') else {
+        return Err(format!("`{segment}` has a `{{` without a `}}`"));
+    };
+    if after.contains('{') {
+        return Err(format!("`{segment}`: one parameter in a segment, write `/{{a}}/{{b}}`"));
+    }
+    if before.contains(['}', '*']) || after.contains(['}', '*']) {
+        return Err(format!("`{segment}`: braces and stars stand for parameters only"));
+    }
+    let name = name.strip_prefix('*').unwrap_or(name);
     let is_name = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     match is_name {
         true => Ok(Some(name)),
@@ -107,7 +113,7 @@ fn param(segment: &str) -> Result<Option<&str>, String> {
 }
 
 /// The names of a pattern's parameters, in their order.
-pub(in crate::config) fn params(pattern: &PathPattern) -> Vec<&str> {
+pub(crate) fn params(pattern: &PathPattern) -> Vec<&str> {
     match pattern {
         PathPattern::Prefix(_) => Vec::new(),
         PathPattern::Pattern(text) => {
@@ -199,10 +205,12 @@ mod tests {
         let pattern = |text: &str| Ok(PathPattern::Pattern(String::from(text)));
         assert_eq!(path("/*"), prefix("/"));
         assert_eq!(path("/api/*"), prefix("/api"));
-        for text in ["/", "/a/", "/users/{id}", "/users/{id}/", "/files/{*rest}", "/über", "/50%"] {
+        for text in
+            ["/", "/a/", "/users/{id}", "/users/{id}/", "/files/{*rest}", "/img/{name}.png", "/über", "/50%"]
+        {
             assert_eq!(path(text), pattern(text), "{text}");
         }
-        assert_eq!(params(&path("/a/{b}/{*c}").unwrap()), ["b", "c"]);
+        assert_eq!(params(&path("/a/{b}.png/{*c}").unwrap()), ["b", "c"]);
     }
 
     #[test]
@@ -220,8 +228,11 @@ mod tests {
             ("/*/x", "write `/{name}`"),
             ("/a/*/x", "for one segment"),
             ("/{id}/*", "write `/{id}/{*rest}`"),
-            ("/a{id}", "takes a whole segment"),
-            ("/{id", "takes a whole segment"),
+            ("/{a}-{b}", "one parameter in a segment"),
+            ("/{id", "`{` without"),
+            ("/id}", "`}` without"),
+            ("/{{id}}", "braces"),
+            ("/x{*a}", "takes all that follows"),
             ("/{}", "letters, digits"),
             ("/{a-b}", "letters, digits"),
             ("/{*a}/b", "takes all that follows"),

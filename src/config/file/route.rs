@@ -78,7 +78,7 @@ fn usual_name(hosts: &[HostPattern], path: &PathPattern, methods: Option<MethodS
 }
 
 /// A host as it is written.
-pub(in crate::config) fn host_text(host: &HostPattern) -> String {
+pub(crate) fn host_text(host: &HostPattern) -> String {
     match host {
         HostPattern::Exact(name) => name.clone(),
         HostPattern::Below(name) => format!("*{name}"),
@@ -86,7 +86,7 @@ pub(in crate::config) fn host_text(host: &HostPattern) -> String {
 }
 
 /// A path as it is written.
-pub(in crate::config) fn path_text(path: &PathPattern) -> String {
+pub(crate) fn path_text(path: &PathPattern) -> String {
     match path {
         PathPattern::Pattern(text) => text.clone(),
         PathPattern::Prefix(text) if text == "/" => String::from("/*"),

@@ -38,12 +38,17 @@ pub struct Excerpt {
 pub struct Source {
     name: String,
     text: String,
+    /// Where each line begins.
+    starts: Vec<usize>,
 }
 
 impl Source {
     /// A text, and what it is called in messages.
     pub fn new(name: impl Into<String>, text: impl Into<String>) -> Source {
-        Source { name: name.into(), text: text.into() }
+        let text = text.into();
+        let newlines = text.match_indices('\n').map(|(at, _)| at + 1);
+        let starts = std::iter::once(0).chain(newlines).collect();
+        Source { name: name.into(), text, starts }
     }
 
     /// What it is called.
@@ -59,13 +64,14 @@ impl Source {
     /// Where some bytes stand. What reaches beyond its line is cut there; what lies beyond the end is there.
     pub(super) fn spot(&self, span: Range<usize>) -> Spot {
         let start = floor(&self.text, span.start);
-        let before = &self.text[..start];
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        let line_end = self.text[start..].find('\n').map_or(self.text.len(), |newline| start + newline);
+        // Places are asked for every key of thousands of routes: not by counting lines.
+        let line = self.starts.partition_point(|begin| *begin <= start).max(1);
+        let line_start = self.starts.get(line - 1).copied().unwrap_or(0);
+        let line_end = self.starts.get(line).map_or(self.text.len(), |next| next - 1);
         let end = floor(&self.text, span.end).clamp(start, line_end);
         Spot {
-            line: before.matches('\n').count() as u32 + 1,
-            column: before[line_start..].chars().count() as u32 + 1,
+            line: line as u32,
+            column: self.text[line_start..start].chars().count() as u32 + 1,
             length: self.text[start..end].trim_end().chars().count().max(1) as u32,
         }
     }

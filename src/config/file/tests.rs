@@ -360,7 +360,7 @@ fn routes_that_nobody_can_tell_apart_are_a_mistake() {
     );
     assert_eq!(
         page(&told.mistakes),
-        "site.toml:5:1: takes exactly the requests of route `/users/{id}` (line 1); join them, or tell them apart\n    \
+        "site.toml:5:1: takes the same requests as route `/users/{id}` (line 1); join them, or tell them apart\n    \
              5 | [[route]]\n      | ^^^^^^^^^\n"
     );
     assert!(problem(
@@ -377,7 +377,7 @@ fn a_route_that_nothing_reaches_is_a_warning() {
     let hidden = pair("methods = [\"GET\", \"PUT\"]", "methods = [\"GET\"]\nheaders = { a = \"1\" }");
     assert_eq!(hidden.warnings.len(), 1);
     assert!(hidden.warnings[0].problem.starts_with("is never reached: route `GET,PUT /*` (line 1)"));
-    assert_eq!(pair("host = [\"a\", \"b\"]", "host = \"b\"").warnings.len(), 1);
+    assert_eq!(pair("host = [\"a\", \"b\"]", "host = [\"b\", \"c\"]").mistakes.len(), 1);
     assert_eq!(pair("headers = { a = true }", "headers = { a = \"1\" }").warnings.len(), 1);
     for (first, second) in [
         // The closer one is asked first, wherever it stands.

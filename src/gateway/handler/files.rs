@@ -41,7 +41,7 @@ const RETRY_SECONDS: &str = "1";
 const SHOWN: &str = "Accept-Ranges: bytes\r\nX-Content-Type-Options: nosniff\r\n";
 
 /// A directory that is served, by its name: open it is in the [`Folders`] of whoever serves it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Files {
     path: PathBuf,
     /// Its place in those.

@@ -11,7 +11,7 @@ use crate::gateway::site::Site;
 use crate::http::{Request, Response};
 use crate::observe::exposition::{self, Exposition, Facts};
 use crate::observe::log::Log;
-use crate::observe::{Shown, Tally, WorkerTally};
+use crate::observe::{KeeperTally, Reloads, Shown, Tally, WorkerTally};
 
 /// Writes every counter as text, in the format the client prefers.
 pub struct Metrics {
@@ -31,6 +31,10 @@ pub struct Metrics {
     pub connections_max: u64,
     /// Descriptors in one table.
     pub descriptor_limit: u64,
+    /// How reloads went.
+    pub reloads: Arc<Reloads>,
+    /// How the keeper of upstreams fares.
+    pub keeper: Arc<KeeperTally>,
     /// How new connections find their reactor, and why not better.
     pub accept: (&'static str, String),
 }
@@ -51,6 +55,8 @@ impl Handler for Metrics {
             draining: self.lifecycle.is_draining(),
             workers_stuck: self.lifecycle.stuck_workers().load(Ordering::Relaxed),
             dropped: self.log.dropped(),
+            reloads: Some(&self.reloads),
+            keeper: Some(&self.keeper),
         };
         let mut page = String::with_capacity(16 * 1024);
         let site = self.site.look();

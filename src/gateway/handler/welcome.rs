@@ -144,6 +144,8 @@ mod tests {
         let lifecycle = Arc::new(Lifecycle::default());
         let metrics = Metrics {
             site: Arc::default(),
+            reloads: Arc::default(),
+            keeper: Arc::default(),
             tallies: Vec::new(),
             worker_tallies: Vec::new(),
             lifecycle: Arc::clone(&lifecycle),

@@ -74,7 +74,7 @@ pub enum Flow {
 }
 
 /// Middleware in its order: entered first to last, left last to first, and only those that were entered.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Chain(Vec<Arc<dyn Middleware>>);
 
 impl Chain {

@@ -22,6 +22,7 @@ use table::{Found, Table};
 use crate::config::Site as Spec;
 use crate::config::site::{Action, Proxy, Route as RouteSpec, ServerSpec, Template, Trust};
 use crate::gateway::exchange::Exchange;
+use crate::gateway::guard::ConnectionCounts;
 use crate::gateway::handler::files::Files;
 use crate::gateway::middleware::Chain;
 use crate::gateway::notes::Notes;
@@ -38,6 +39,7 @@ pub struct Site {
     clusters: Vec<Cluster>,
     fallbacks: Vec<Option<Fallback>>,
     trust: Trust,
+    connections: Option<Arc<ConnectionCounts>>,
 }
 
 /// A route, made ready.
@@ -112,7 +114,8 @@ impl Site {
         let table = Table::new(&spec.routes).map_err(|found| mistakes.extend(found));
         match table {
             Ok(table) if mistakes.is_empty() => {
-                Ok(Site { table, routes, clusters, fallbacks, trust: spec.trust.clone() })
+                let connections = made.kept.connections(&spec.trust, made.seed);
+                Ok(Site { table, routes, clusters, fallbacks, trust: spec.trust.clone(), connections })
             }
             _ => Err(mistakes),
         }
@@ -183,6 +186,13 @@ impl Site {
             routes: self.routes.iter().map(|route| &*route.series).collect(),
             upstreams: self.clusters.iter().map(|cluster| view_of(cluster, now_ms)).collect(),
         }
+    }
+
+    /// Where connections of each address are counted, and how many it may have.
+    #[must_use]
+    pub fn connections(&self) -> Option<(&Arc<ConnectionCounts>, u32)> {
+        let max = self.trust.connections_per_address_max.unwrap_or(u32::MAX);
+        self.connections.as_ref().map(|counts| (counts, max))
     }
 
     /// Whom to believe about who a client is.

@@ -9,11 +9,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::edit_fields::{self, EditFields};
-use crate::config::site::{ConcurrencyLimit, Jwt, KeySource, RateLimit, Step, StepKind};
+use crate::config::site::{ConcurrencyLimit, Jwt, KeySource, RateLimit, Step, StepKind, Trust};
 use crate::gateway::guard::jwt::jwks;
 use crate::gateway::guard::jwt::keys::{Key, KeySet};
 use crate::gateway::guard::rate::RateTable;
-use crate::gateway::guard::{self, Secret, counts, counts::Counts, rate};
+use crate::gateway::guard::{self, ConnectionCounts, Secret, counts, counts::Counts, rate};
 use crate::gateway::middleware::{Cors, Middleware, RequestId, SetFields, Tracing, mistake_in_origin};
 use crate::http::{Method, MethodSet};
 
@@ -22,7 +22,11 @@ use crate::http::{Method, MethodSet};
 pub struct Kept {
     rates: Vec<(String, RateLimit, Secret, Arc<RateTable>)>,
     counts: Vec<(String, ConcurrencyLimit, Secret, Arc<Counts>)>,
+    connections: Option<Arc<ConnectionCounts>>,
 }
+
+/// Addresses whose connections are counted at once, at least; beyond it some are let in uncounted.
+const ADDRESSES_MAX: u32 = 1 << 16;
 
 /// Makes a step.
 ///
@@ -56,6 +60,16 @@ pub fn make(step: &Step, kept: &mut Kept, seed: u64) -> Result<Arc<dyn Middlewar
 }
 
 impl Kept {
+    /// Where connections of each address are counted, if they ever were limited: those that are open are
+    /// counted out where they were counted in.
+    pub(super) fn connections(&mut self, trust: &Trust, seed: u64) -> Option<Arc<ConnectionCounts>> {
+        if let (None, Some(max)) = (&self.connections, trust.connections_per_address_max) {
+            let counts = ConnectionCounts::new(max, ADDRESSES_MAX, Secret::of(seed));
+            self.connections = Some(Arc::new(counts));
+        }
+        self.connections.clone()
+    }
+
     /// A table, and the secret that its keys are made with.
     fn rate_table(
         &mut self,

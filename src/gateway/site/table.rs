@@ -6,12 +6,14 @@
 //! then any. Of those, to one with conditions (methods, fields) before one without; then in the order
 //! written. A route whose conditions fail lets the next one have it, down to the shortest prefix.
 //!
-//! Promises: time linear in the length of path and host, whatever they say; nothing is allocated. The tree
-//! is our own since `matchit` gives one match at most, and here the next best is wanted as well.
+//! Promises: time linear in the length of path and host, whatever they say; nothing is allocated, but for
+//! an IPv6 address that is spelled oddly. The tree is our own since `matchit` gives one match at most, and
+//! here the next best is wanted as well.
 //! Not here: what becomes of the request; how a path becomes plain (`http::path`).
 
 mod hosts;
 mod pattern;
+mod quick;
 #[cfg(test)]
 mod tests;
 mod tree;

@@ -91,20 +91,24 @@ impl Field<'_> {
         found.or(but).unwrap_or(0)
     }
 
-    /// Weighted rendezvous: the highest score of key and server. Whoever leaves gives its keys to all others
-    /// in proportion and moves nobody else's; nothing is to be built or kept.
+    /// Weighted rendezvous: the highest score of key and server, weight / -ln(chance). Whoever leaves gives
+    /// its keys to all others in proportion and moves nobody else's; nothing is to be built or kept, and who
+    /// is out makes no difference to the rest. A ring of points is found in 30 ns where this takes 60, but is
+    /// built anew with every change, shares less evenly, and is walked on where servers are out.
     fn by_key(&mut self, key: u64) -> usize {
-        let score = |place: usize| {
-            let member = &self.members[place];
-            // In (0, 1): its logarithm is below 0.
-            let chance = ((mix(key ^ member.endpoint.point) >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
-            f64::from(member.weight) / -chance.ln()
-        };
-        let mut best = (self.candidates[0] as usize, f64::MIN);
+        // Weight and logarithm of the best; the quotients are compared without dividing.
+        let mut best = (self.candidates[0] as usize, 0.0, 1.0);
         for place in self.candidates {
-            let score = score(*place as usize);
-            if score > best.1 {
-                best = (*place as usize, score);
+            let member = &self.members[*place as usize];
+            let weight = f64::from(member.weight);
+            let chance = mix(key ^ member.endpoint.point);
+            // -ln(x) is at least 1 - x: most need no more to see that they are not the best.
+            if weight * best.2 <= best.1 * at_least(chance) {
+                continue;
+            }
+            let log = minus_ln(chance);
+            if weight * best.2 > best.1 * log {
+                best = (*place as usize, weight, log);
             }
         }
         best.0
@@ -128,6 +132,26 @@ pub(super) fn point(label: &str, name: &str) -> u64 {
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
 }
 
+/// -ln of a number in (0, 1) that is made of so many bits. Right to five digits, a few multiplications, and
+/// the same on every machine, which the C library's need not be.
+fn minus_ln(bits: u64) -> f64 {
+    let bits = bits | 1;
+    let halvings = bits.leading_zeros();
+    // In (1/2, 1].
+    let mantissa = (bits << halvings) as f64 / (1u128 << 64) as f64;
+    // Twice the inverse hyperbolic tangent, up to the seventh power; what is left out is below 2e-5.
+    let z = (1.0 - mantissa) / (1.0 + mantissa);
+    let square = z * z;
+    let series = 2.0 * z * (1.0 + square * (1.0 / 3.0 + square * (1.0 / 5.0 + square / 7.0)));
+    // Never 0, or it would win by any weight.
+    f64::from(halvings) * std::f64::consts::LN_2 + series + f64::MIN_POSITIVE
+}
+
+/// What [`minus_ln`] is not below, by a little to spare.
+fn at_least(bits: u64) -> f64 {
+    (!bits as f64 / (1u128 << 64) as f64) * 0.999
+}
+
 /// Spreads what differs little over all bits: the last step of splitmix64.
 pub(super) fn mix(value: u64) -> u64 {
     let value = (value ^ value >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -146,5 +170,23 @@ impl Dice {
     pub(super) fn below(&mut self, end: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         ((u128::from(mix(self.0)) * u128::from(end)) >> 64) as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_logarithm_is_right() {
+        let mut dice = Dice::new(1);
+        for shift in (0..63).cycle().take(10_000) {
+            let bits = (dice.below(u64::MAX) >> shift) | 1;
+            let exact = -((bits as f64) / (1u128 << 64) as f64).ln();
+            let ours = minus_ln(bits);
+            assert!(at_least(bits) <= ours);
+            assert!((ours - exact).abs() <= exact * 1e-4 + 1e-12, "{bits:#x}: {ours} for {exact}");
+        }
+        assert!(minus_ln(u64::MAX) > 0.0 && minus_ln(0).is_finite());
     }
 }

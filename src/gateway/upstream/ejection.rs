@@ -1,7 +1,8 @@
 //! Letting servers be that fail their clients, or are much slower than the others, for a while.
 //!
 //! Promises that no more of an upstream's servers are out at once than its share allows: who ejects takes a
-//! place in the upstream's [`Pool`] first. One may always be out, unless it is the only one.
+//! place in the upstream's [`Pool`] first. One may always be out, unless it is the only one. The last one
+//! that is well is never ejected, whatever the share.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -62,6 +63,11 @@ pub(super) fn eject(
     let vitals = &endpoint.vitals;
     let is_in = |word: Word| (!word.is_ejected).then_some(Word { is_ejected: true, ..word });
     is_in(vitals.word())?;
+    // Without it, panic would send requests to servers that are known to be worse.
+    let is_other = |member: &&Member| !std::ptr::eq(&*member.endpoint, endpoint) && member.weight > 0;
+    if !cluster.members.iter().filter(is_other).any(|other| other.endpoint.vitals.is_well()) {
+        return None;
+    }
     if !endpoint.pool.take(bound(cluster.members.len(), ejection.share_max_percent)) {
         return None;
     }

@@ -24,6 +24,8 @@ mod chooser;
 mod directory;
 mod ejection;
 mod retry;
+#[cfg(test)]
+mod sim;
 mod slot;
 #[cfg(test)]
 mod testing;

@@ -335,6 +335,15 @@ fn no_more_are_out_than_may_be() {
 }
 
 #[test]
+fn the_last_one_that_is_well_is_not_ejected() {
+    let ejection = Ejection { share_max_percent: 100, ..Ejection::default() };
+    let mut stage = Stage::new(&with_ejection(ejection), &[1, 1, 1]);
+    stage.vitals(2).note_probe(false, 1, 1);
+    let mut ejected = |member| (0..10).filter_map(|_| stage.send(member, FAILED)).count();
+    assert_eq!([ejected(0), ejected(1)], [1, 0]);
+}
+
+#[test]
 fn who_leaves_while_out_makes_room() {
     let spec = with_ejection(Ejection::default());
     let mut directory = Directory::new();

@@ -218,14 +218,15 @@ fn write_framing(out: &mut Vec<u8>, ask: &Ask<'_>) {
 /// Nobody in front of us is to be believed: all is said anew.
 #[inline]
 fn begin_chain(out: &mut Vec<u8>, forwarded: &Forwarded<'_>) {
-    if let Some(client) = forwarded.client {
+    let client = forwarded.client.map(AddressText::of);
+    if let Some(client) = &client {
         out.extend_from_slice(b"X-Forwarded-For: ");
-        push_address(out, client);
+        out.extend_from_slice(client.as_bytes());
         out.extend_from_slice(b"\r\n");
     }
     write_proto_and_host(out, forwarded, true, true);
     out.extend_from_slice(b"Forwarded: ");
-    push_element(out, forwarded);
+    push_element(out, forwarded, client.as_ref());
     out.extend_from_slice(b"\r\n");
 }
 
@@ -247,10 +248,11 @@ fn write_proto_and_host(out: &mut Vec<u8>, forwarded: &Forwarded<'_>, proto: boo
 #[cold]
 fn extend_chain(out: &mut Vec<u8>, ask: &Ask<'_>) {
     let (request, forwarded) = (&ask.request, &ask.forwarded);
+    let client = forwarded.client.map(AddressText::of);
     let mut has_any = push_list(out, b"X-Forwarded-For: ", request.fields_named("x-forwarded-for"));
-    if let Some(client) = forwarded.client {
+    if let Some(client) = &client {
         out.extend_from_slice(if has_any { b", " } else { b"X-Forwarded-For: " });
-        push_address(out, client);
+        out.extend_from_slice(client.as_bytes());
         has_any = true;
     }
     out.extend_from_slice(if has_any { b"\r\n" } else { b"" });
@@ -265,7 +267,7 @@ fn extend_chain(out: &mut Vec<u8>, ask: &Ask<'_>) {
     write_proto_and_host(out, forwarded, !proto, !host);
     let has_elements = push_list(out, b"Forwarded: ", request.fields_named("forwarded"));
     out.extend_from_slice(if has_elements { b", " } else { b"Forwarded: " });
-    push_element(out, forwarded);
+    push_element(out, forwarded, client.as_ref());
     out.extend_from_slice(b"\r\n");
 }
 
@@ -283,18 +285,18 @@ fn push_list<'v>(out: &mut Vec<u8>, begin: &[u8], values: impl Iterator<Item = &
 
 /// RFC 7239 section 4: one element, of who asked, for what host and how.
 #[inline]
-fn push_element(out: &mut Vec<u8>, forwarded: &Forwarded<'_>) {
-    match forwarded.client.map(|client| client.to_canonical()) {
+fn push_element(out: &mut Vec<u8>, forwarded: &Forwarded<'_>, client: Option<&AddressText>) {
+    match client {
         None => out.extend_from_slice(b"for=unknown"),
-        Some(client @ IpAddr::V4(_)) => {
-            out.extend_from_slice(b"for=");
-            push_address(out, client);
-        }
         // RFC 7239 section 6: brackets around it, and quotes because of them.
-        Some(client @ IpAddr::V6(_)) => {
+        Some(client) if client.is_v6 => {
             out.extend_from_slice(b"for=\"[");
-            push_address(out, client);
+            out.extend_from_slice(client.as_bytes());
             out.extend_from_slice(b"]\"");
+        }
+        Some(client) => {
+            out.extend_from_slice(b"for=");
+            out.extend_from_slice(client.as_bytes());
         }
     }
     if !forwarded.host.is_empty() {
@@ -321,18 +323,48 @@ fn push_word(out: &mut Vec<u8>, text: &[u8]) {
 }
 
 /// An address as text. A V4 address that came by a V6 socket is one of V4.
-fn push_address(out: &mut Vec<u8>, address: IpAddr) {
-    match address.to_canonical() {
-        IpAddr::V4(address) => {
-            for (at, octet) in address.octets().into_iter().enumerate() {
-                if at > 0 {
-                    out.push(b'.');
+struct AddressText {
+    bytes: [u8; AddressText::LEN_MAX],
+    len: u8,
+    is_v6: bool,
+}
+
+impl AddressText {
+    /// Eight groups of four digits.
+    const LEN_MAX: usize = 39;
+
+    #[inline]
+    fn of(address: IpAddr) -> AddressText {
+        let mut text = AddressText { bytes: [0; AddressText::LEN_MAX], len: 0, is_v6: false };
+        match address.to_canonical() {
+            IpAddr::V4(address) => {
+                for octet in address.octets() {
+                    text.push(itoa::Buffer::new().format(octet).as_bytes());
+                    text.push(b".");
                 }
-                out.extend_from_slice(itoa::Buffer::new().format(octet).as_bytes());
+                text.len -= 1;
+            }
+            IpAddr::V6(address) => {
+                let mut room = &mut text.bytes[..];
+                // It has room for the longest.
+                let _ = write!(room, "{address}");
+                text.len = (AddressText::LEN_MAX - room.len()) as u8;
+                text.is_v6 = true;
             }
         }
-        // Writing to a vector cannot fail.
-        IpAddr::V6(address) => drop(write!(out, "{address}")),
+        text
+    }
+
+    #[inline]
+    fn push(&mut self, part: &[u8]) {
+        let at = usize::from(self.len);
+        self.bytes[at..at + part.len()].copy_from_slice(part);
+        self.len += part.len() as u8;
+    }
+
+    #[inline]
+    fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
     }
 }
 

@@ -59,6 +59,8 @@ enum State {
 const SIZE_DIGITS_MAX: usize = 15;
 /// Bytes of all extensions of one chunk. Nobody sends them but attackers.
 const EXTENSION_BYTES_MAX: usize = 256;
+/// Both, and CRLF.
+const SIZE_LINE_MAX: usize = SIZE_DIGITS_MAX + EXTENSION_BYTES_MAX + 2;
 /// Bytes of a trailer section; fewer where the longest head is shorter still.
 const TRAILER_BYTES_MAX: u32 = 4096;
 
@@ -149,7 +151,8 @@ impl BodyDecoder {
 
     /// RFC 9112 section 7.1: `1*HEXDIG [ chunk-ext ] CRLF`. `false`: the line is not complete.
     fn read_size(&mut self, input: &mut ReadBuffer) -> Result<bool, Violation> {
-        let bytes = input.unread();
+        // What is behind the longest line is not looked at, so that a cut there changes no verdict.
+        let bytes = up_to(input.unread(), SIZE_LINE_MAX);
         let Some(line_len) = line_len(bytes)? else {
             // A line that cannot become good is refused before its end comes.
             let digits = bytes.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
@@ -157,7 +160,7 @@ impl BodyDecoder {
                 return Err(Violation::BadChunk);
             }
             // The CR of its end may be here already.
-            if bytes.len() > SIZE_DIGITS_MAX + EXTENSION_BYTES_MAX + 1 {
+            if bytes.len() == SIZE_LINE_MAX {
                 return Err(Violation::ExtensionTooLong);
             }
             return Ok(false);
@@ -194,10 +197,10 @@ impl BodyDecoder {
         input: &mut ReadBuffer,
         bounds: &TrailerBounds,
     ) -> Result<Option<usize>, Violation> {
-        let bytes = input.unread();
         // A buffer need not be larger than the longest head: a line that fills it would wait for room for
         // ever.
         let bytes_max = TRAILER_BYTES_MAX.min(bounds.head_bytes_max.saturating_sub(1));
+        let bytes = up_to(input.unread(), bytes_max.saturating_sub(self.extra) as usize + 1);
         let Some(line_len) = line_len(bytes)? else {
             let too_long = self.extra + bytes.len() as u32 > bytes_max;
             return if too_long { Err(Violation::TrailerTooLong) } else { Ok(None) };
@@ -217,6 +220,10 @@ impl BodyDecoder {
         }
         Ok(Some(line_len + 2))
     }
+}
+
+fn up_to(bytes: &[u8], len_max: usize) -> &[u8] {
+    &bytes[..bytes.len().min(len_max)]
 }
 
 fn available(input: &ReadBuffer, left: u64) -> usize {
@@ -381,6 +388,22 @@ mod tests {
             let (body, _) = decode(Framing::Chunked, wire.as_bytes(), step, &Limits::default())
                 .expect("within the limits");
             assert_eq!(body, b"hello", "in parts of {step}");
+        }
+    }
+
+    /// A lone LF behind the longest line was seen first when all came at once, and was too late when it came in
+    /// parts. Found by `fuzz/fuzz_targets/answer.rs`.
+    #[test]
+    fn lone_line_feed_behind_the_longest_line() {
+        let long = "x".repeat(5000);
+        for (wire, violation) in [
+            (format!("1;{long}\nhello"), Violation::ExtensionTooLong),
+            (format!("0\r\nA: {long}\nB"), Violation::TrailerTooLong),
+        ] {
+            for step in [1, 7, 300, wire.len()] {
+                let got = decode(Framing::Chunked, wire.as_bytes(), step, &Limits::default());
+                assert_eq!(got, Err(violation), "in parts of {step}");
+            }
         }
     }
 

@@ -8,6 +8,7 @@
 //!  ready -> drive: advance <-> fill, flush -> settle -> Park: a reason to wake, a deadline
 //!                                                |
 //!  life:  Open --> Ending (what is queued goes out) --> Lingering (input is thrown away) --> Close
+//!          ^--- Unintroduced (behind a balancer: who is it?) --> Close
 //! ```
 //! Promises: [`settle`](Client::settle) is the only way out of a drive, and proves that a parked connection
 //! can wake.
@@ -16,6 +17,7 @@
 
 mod busy;
 mod deferred;
+mod introduce;
 mod relay;
 mod serve;
 mod sourced;
@@ -63,6 +65,8 @@ const _: () = assert!(size_of::<Client>() <= 40);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Life {
+    /// A balancer is to say first who its client is.
+    Unintroduced,
     /// Requests are served.
     Open,
     /// What is queued goes out, then it is over for that reason.
@@ -220,6 +224,8 @@ impl<S: Stream> Client<S> {
             Wait::NextRequest => Step::Close(CloseReason::IdleTimeout),
             // nginx and others say nothing to a client that never spoke.
             Wait::Head if is_untouched => Step::Close(CloseReason::ReadTimeout),
+            // Nothing can be answered to what is no HTTP yet.
+            Wait::Head if self.life == Life::Unintroduced => Step::Close(CloseReason::ReadTimeout),
             Wait::Head => self.give_up(Violation::HeadTimeout, turn),
             Wait::Body => self.give_up(Violation::BodyTimeout, turn),
             // Nothing is asked of the client, so nothing of it can be overdue.
@@ -289,7 +295,7 @@ impl<S: Stream> Client<S> {
             self.look_early(&mut busy, turn);
         }
 
-        let is_idle = self.life == Life::Open && busy.is_idle();
+        let is_idle = matches!(self.life, Life::Open | Life::Unintroduced) && busy.is_idle();
         if is_idle {
             turn.pool.give_back(busy);
         } else if wait == Wait::Linger {
@@ -399,7 +405,7 @@ impl<S: Stream> Client<S> {
     fn ending_reason(&self) -> CloseReason {
         match self.life {
             Life::Ending(reason) | Life::Lingering(reason) => reason,
-            Life::Open => CloseReason::Finished,
+            Life::Open | Life::Unintroduced => CloseReason::Finished,
         }
     }
 }

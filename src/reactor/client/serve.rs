@@ -39,6 +39,9 @@ impl<S: Stream> Client<S> {
         if let Life::Lingering(reason) = self.life {
             return self.linger(reason, busy, turn, &mut share);
         }
+        if self.life == Life::Unintroduced && !self.introduce(busy, turn, &mut share)? {
+            return Ok(Rest::Waits);
+        }
         loop {
             match self.advance(busy, turn, &mut share) {
                 Advance::Starved if share.bytes > 0 => match self.fill(busy, turn, &mut share)? {
@@ -141,7 +144,7 @@ impl<S: Stream> Client<S> {
         }
         let gateway = turn.epoch.gateway(self.site);
         let when = (turn.clock.now_ns(), turn.stamp.second());
-        let arrival = note_arrival(&request, gateway, turn.lines.peer(turn.here.0), when, turn.arrival);
+        let arrival = note_arrival(&request, gateway, turn.peers.address(turn.here.0), when, turn.arrival);
         let mut exchange = Exchange::new(request, turn.notes).arrived(arrival).beside(turn.folders);
         let decision = gateway.decide(&mut exchange);
         let keep = !turn.draining && busy.machine.number() + 1 < turn.limits.requests_max;

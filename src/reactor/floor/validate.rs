@@ -63,8 +63,44 @@ impl<S: Stream> Floor<S> {
         assert!(self.thirsty.len() <= 2 * self.clients.limit() as usize, "a queue without a bound");
     }
 
+    /// Walks the lines to upstreams, and those who use them or wait for one; `hides_news` tells of a line's
+    /// stream whether something lies there that will not be told any more, given what was noted.
+    pub(in crate::reactor) fn validate_lines(&mut self, hides_news: impl Fn(&S, bool) -> bool) {
+        self.lines.validate(hides_news);
+        let now = self.clock.now();
+        let (mut used, mut inputs, mut relays) = (0, 0, 0);
+        let keys: Vec<_> = self.clients.keys().collect();
+        for key in keys {
+            let Some(client) = self.clients.get_mut(key) else { continue };
+            let is_queued = client.readiness.is_queued();
+            let Some(look) = client.look_at_relay(&mut self.lines) else { continue };
+            relays += 1;
+            inputs += u32::from(look.has_input);
+            if let Some(line) = look.line {
+                let user = self.lines.line(line).expect("the line of a client is there").user();
+                assert_eq!(user, Some((key.index(), key.generation())), "another's line");
+                used += 1;
+            }
+            assert!(
+                is_queued || look.could_move.is_none(),
+                "{key:?} lost its wake-up: {:?}",
+                look.could_move
+            );
+            // The wheel may be a little late.
+            let is_late = look.next_moment.is_some_and(|moment| now.has_reached(moment.after_ms(500)));
+            assert!(is_queued || !is_late, "{key:?} is looked at in vain for ever: {look:?}");
+            assert!(look.unsent <= 64 * 1024, "{key:?} keeps {} bytes of a request", look.unsent);
+        }
+        assert_eq!(used, self.lines.used(), "lines that nobody uses, and that are not idle");
+        assert_eq!((inputs, relays), self.lines.lent(), "inputs and relays lent");
+    }
+
     pub(in crate::reactor) fn is_empty(&self) -> bool {
         let is_settled = self.dispatch.out() == 0 && self.dispatch.at_home() == 0;
-        self.clients.is_empty() && self.pool.lent() == 0 && self.wheel.armed() == 0 && is_settled
+        self.clients.is_empty()
+            && self.pool.lent() == 0
+            && self.wheel.armed() == 0
+            && is_settled
+            && self.lines.open() == 0
     }
 }

@@ -14,8 +14,10 @@ pub(in crate::reactor) struct Line<S: Stream> {
     /// There as soon as it was dialled.
     stream: Option<S>,
     pub readiness: Readiness,
-    /// Its server, and which reactor counts.
+    /// Its server. As long as a line knows it, no other gets its number, so that a line on the shelf of that
+    /// number leads to it and nowhere else.
     endpoint: Arc<Endpoint>,
+    /// Which reactor counts.
     reactor: u32,
     /// The client that uses it, by slot and generation.
     user: Option<(u32, u32)>,
@@ -26,9 +28,8 @@ pub(in crate::reactor) struct Line<S: Stream> {
 }
 
 impl<S: Stream> Line<S> {
-    pub(super) fn vacant(endpoint: &Arc<Endpoint>, reactor: u32, user: (u32, u32)) -> Line<S> {
+    pub(super) fn vacant(endpoint: Arc<Endpoint>, reactor: u32, user: (u32, u32)) -> Line<S> {
         endpoint.tallies.of(reactor).dialled.add(1);
-        let endpoint = Arc::clone(endpoint);
         let mut readiness = Readiness::FRESH;
         // Nothing was heard of it yet: the first edge tells whether it stands.
         readiness.read_blocked();
@@ -37,15 +38,16 @@ impl<S: Stream> Line<S> {
         Line { stream: None, readiness, endpoint, reactor, user, expires: Tick(0), is_standing: false }
     }
 
+    /// The number of its server.
+    pub(super) fn endpoint(&self) -> u32 {
+        self.endpoint.id
+    }
+
     pub(super) fn connect(&mut self, stream: S) {
         self.stream = Some(stream);
     }
 
-    pub(super) fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
-    }
-
-    pub(super) fn user(&self) -> Option<(u32, u32)> {
+    pub(in crate::reactor) fn user(&self) -> Option<(u32, u32)> {
         self.user
     }
 
@@ -99,7 +101,7 @@ impl<S: Stream> Line<S> {
             return Ok(None);
         }
         let Some(stream) = &mut self.stream else { return Ok(None) };
-        match stream.read(into) {
+        match again_if_interrupted(|| stream.read(into)) {
             Ok(0) => {
                 self.readiness.read_end();
                 Ok(Some(0))
@@ -114,8 +116,6 @@ impl<S: Stream> Line<S> {
                 self.readiness.read_blocked();
                 Ok(None)
             }
-            // The edge stands, so it is tried again in the next step.
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -129,7 +129,7 @@ impl<S: Stream> Line<S> {
             return Ok(0);
         }
         let Some(stream) = &mut self.stream else { return Ok(0) };
-        match stream.write(bytes, false) {
+        match again_if_interrupted(|| stream.write(bytes, false)) {
             Ok(count) => {
                 if count < bytes.len() {
                     self.readiness.write_blocked();
@@ -140,7 +140,6 @@ impl<S: Stream> Line<S> {
                 self.readiness.write_blocked();
                 Ok(0)
             }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(0),
             Err(error) => Err(error),
         }
     }
@@ -157,6 +156,18 @@ impl<S: Stream> Line<S> {
         self.readiness.is_readable()
     }
 
+    /// Whether nothing speaks against using it again: no end was announced, and no bytes that may wait.
+    pub(super) fn is_quiet(&self) -> bool {
+        !(self.readiness.is_readable() || self.readiness.is_ending() || self.readiness.is_broken())
+    }
+
+    /// Whether its connection was heard to stand, or not to.
+    #[cfg(test)]
+    pub(in crate::reactor) fn is_heard_of(&self) -> bool {
+        let readiness = self.readiness;
+        !self.is_standing && (readiness.is_writable() || readiness.is_ending() || readiness.is_broken())
+    }
+
     #[cfg(test)]
     pub(in crate::reactor) fn stream(&self) -> Option<&S> {
         self.stream.as_ref()
@@ -166,5 +177,16 @@ impl<S: Stream> Line<S> {
 impl<S: Stream> Drop for Line<S> {
     fn drop(&mut self) {
         self.endpoint.tallies.of(self.reactor).hung_up.add(1);
+    }
+}
+
+/// A call that a signal cut short says nothing about the edge, which is not told again: whoever took that for
+/// "nothing for now" would wait for ever.
+fn again_if_interrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            outcome => return outcome,
+        }
     }
 }

@@ -10,10 +10,11 @@
 
 mod dial;
 mod line;
+#[cfg(test)]
+mod validate;
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 pub(super) use dial::KernelDialer;
@@ -45,6 +46,8 @@ pub(super) struct Lines<S: Stream> {
     slots: Slots<Line<S>>,
     /// Those without a user, by their server's number, the longest idle first.
     idle: Vec<Vec<Key<Line<S>>>>,
+    /// Whether a server of that number is one of the gateway's now: lines to others are not kept.
+    wanted: Vec<bool>,
     dialer: Box<dyn Dialer<S>>,
     buffers: Pool<ReadBuffer>,
     buffer_bytes: u32,
@@ -52,6 +55,7 @@ pub(super) struct Lines<S: Stream> {
     shelf: Vec<ReadBuffer>,
     relays: Pool<Relay>,
     sweep_at: Option<Tick>,
+    look_at: Option<Tick>,
     pub chooser: Chooser,
     /// Which reactor counts.
     pub reactor: u32,
@@ -60,8 +64,6 @@ pub(super) struct Lines<S: Stream> {
     waiting: HashMap<Box<str>, VecDeque<(u32, u32)>>,
     /// Clients that need not wait any more.
     woken: Vec<((u32, u32), Box<str>)>,
-    /// Who the peers are, by the slot of their connection, where the gateway wants to know.
-    peers: Option<Vec<Option<IpAddr>>>,
 }
 
 /// What connections to upstreams are made with.
@@ -83,6 +85,10 @@ const SHELF_MAX: usize = 32;
 /// Clients that may wait for a line of one upstream, on each reactor. Over it: 503.
 const WAITING_MAX: usize = 1024;
 
+/// How often, in milliseconds, some of them look whether they still need to, and how many of each upstream.
+const LOOK_MS: u32 = 50;
+const LOOKERS: usize = 8;
+
 /// Which line, as whoever uses it remembers.
 pub(super) type LineName = (u32, u32);
 
@@ -91,18 +97,19 @@ impl<S: Stream> Lines<S> {
         Lines {
             slots: Slots::with_limit(means.lines_max),
             idle: Vec::new(),
+            wanted: Vec::new(),
             dialer,
             buffers: Pool::with_limit(u32::MAX),
             buffer_bytes,
             shelf: Vec::new(),
             relays: Pool::with_limit(u32::MAX),
             sweep_at: None,
+            look_at: None,
             reactor: means.reactor,
             chooser: Chooser::new(means.seed, means.reactors),
             index: Box::default(),
             waiting: HashMap::new(),
             woken: Vec::new(),
-            peers: None,
         }
     }
 
@@ -133,7 +140,7 @@ impl<S: Stream> Lines<S> {
         if self.slots.is_full() && !self.close_longest_idle() {
             return Err(io::Error::from_raw_os_error(libc::EMFILE));
         }
-        let key = match self.slots.insert(Line::vacant(endpoint, self.reactor, user)) {
+        let key = match self.slots.insert(Line::vacant(Arc::clone(endpoint), self.reactor, user)) {
             Ok(key) => key,
             Err(_) => return Err(io::Error::from_raw_os_error(libc::EMFILE)),
         };
@@ -159,7 +166,13 @@ impl<S: Stream> Lines<S> {
     pub(super) fn rest(&mut self, name: LineName, idle_max: u32, expires: Tick) {
         let key = Key::from_parts(name.0, name.1);
         let Some(line) = self.slots.get_mut(key) else { return };
-        let endpoint = line.endpoint().id as usize;
+        let endpoint = line.endpoint() as usize;
+        // It was told of while somebody used it and will not be told of again; or a reload has taken its
+        // server out meanwhile.
+        if !line.is_quiet() || self.wanted.get(endpoint) != Some(&true) {
+            self.slots.remove(key);
+            return;
+        }
         line.rest(expires);
         if self.idle.len() <= endpoint {
             self.idle.resize_with(endpoint + 1, Vec::new);
@@ -174,8 +187,25 @@ impl<S: Stream> Lines<S> {
             let oldest = self.idle[endpoint].remove(0);
             self.slots.remove(oldest);
         }
-        if self.sweep_at.is_none() {
+        if self.sweep_at.is_none_or(|at| at.has_reached(expires)) {
             self.sweep_at = Some(expires);
+        }
+    }
+
+    /// Keeps lines to the servers of these numbers from here on, and closes the idle ones to others; who uses
+    /// one goes on.
+    pub(super) fn keep_only(&mut self, endpoints: impl Iterator<Item = u32>) {
+        self.wanted.clear();
+        for endpoint in endpoints.map(|id| id as usize) {
+            if self.wanted.len() <= endpoint {
+                self.wanted.resize(endpoint + 1, false);
+            }
+            self.wanted[endpoint] = true;
+        }
+        for (endpoint, shelf) in self.idle.iter_mut().enumerate() {
+            if self.wanted.get(endpoint) != Some(&true) {
+                std::mem::take(shelf).into_iter().for_each(|key| drop(self.slots.remove(key)));
+            }
         }
     }
 
@@ -197,9 +227,26 @@ impl<S: Stream> Lines<S> {
         user
     }
 
-    /// When idle lines are to be looked at.
-    pub(super) fn next_moment(&self) -> Option<Tick> {
-        self.sweep_at
+    /// When idle lines are to be looked at, or those who wait for one.
+    pub(super) fn next_moment(&self, now: Tick) -> Option<Tick> {
+        [self.sweep_at, self.look_at].into_iter().flatten().min_by_key(|moment| moment.since(now))
+    }
+
+    /// Lets some of those who wait look for themselves: what comes free at other reactors, or because a
+    /// server is asked again, is told to nobody here.
+    pub(super) fn look_around(&mut self, now: Tick) {
+        if self.waiting.is_empty() {
+            self.look_at = None;
+            return;
+        }
+        let look_at = *self.look_at.get_or_insert_with(|| now.after_ms(LOOK_MS));
+        if now.has_reached(look_at) {
+            self.look_at = Some(now.after_ms(LOOK_MS));
+            let mut names: Vec<Box<str>> = self.waiting.keys().cloned().collect();
+            // So that a simulation can be played again.
+            names.sort_unstable();
+            names.iter().for_each(|name| (0..LOOKERS).for_each(|_| self.wake_waiting(name)));
+        }
     }
 
     /// Closes the idle lines whose time is up.
@@ -314,28 +361,6 @@ impl<S: Stream> Lines<S> {
     /// A client that need not wait any more, and for what it has waited; it may be gone.
     pub(super) fn next_woken(&mut self) -> Option<((u32, u32), Box<str>)> {
         self.woken.pop()
-    }
-
-    /// From here on it is remembered who the peers are.
-    pub(super) fn remember_peers(&mut self) {
-        self.peers.get_or_insert_default();
-    }
-
-    pub(super) fn remembers_peers(&self) -> bool {
-        self.peers.is_some()
-    }
-
-    pub(super) fn set_peer(&mut self, slot: u32, peer: Option<IpAddr>) {
-        if let Some(peers) = &mut self.peers {
-            if peers.len() <= slot as usize {
-                peers.resize(slot as usize + 1, None);
-            }
-            peers[slot as usize] = peer;
-        }
-    }
-
-    pub(super) fn peer(&self, slot: u32) -> Option<IpAddr> {
-        self.peers.as_ref()?.get(slot as usize).copied().flatten()
     }
 }
 

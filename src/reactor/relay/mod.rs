@@ -238,6 +238,7 @@ impl Relay {
         self.upload.rewind();
         self.reader = AnswerReader::new(self.method, self.asks_upgrade);
         self.dues.step = None;
+        self.phases.sent_ns = 0;
     }
 
     /// When it is to be looked at, whatever happens.
@@ -250,6 +251,12 @@ impl Relay {
         let queue = dues.queue.filter(|_| self.stage == Stage::Queued);
         let moments = [resting, queue, dues.step, dues.head, dues.total, dues.ask, dues.gone];
         moments.into_iter().flatten().min_by_key(|moment| moment.since(now))
+    }
+
+    /// Whether another server could still answer in time.
+    pub(super) fn has_time(&self, now: Tick) -> bool {
+        let has_passed = |moment: Option<Tick>| moment.is_some_and(|moment| now.has_reached(moment));
+        !has_passed(self.dues.head) && !has_passed(self.dues.total)
     }
 
     /// Whether the client has heard of an answer.

@@ -3,6 +3,7 @@
 mod away;
 mod crowd;
 mod pieces;
+mod relay;
 mod uploads;
 
 use std::cell::RefCell;
@@ -14,6 +15,7 @@ use crate::gateway::Gateway;
 use crate::gateway::handler::Plaintext;
 use crate::reactor::floor::{Floor, Means};
 use crate::reactor::lines::NoDialer;
+use crate::reactor::sim::dial::{Call, Switchboard};
 use crate::reactor::sim::dice::Dice;
 use crate::reactor::sim::hands::Shop;
 use crate::reactor::sim::wire::{Poll, Socket, Wire};
@@ -28,6 +30,10 @@ struct Stage {
     poll: Poll,
     /// Where jobs go, if they go anywhere.
     shop: Option<Shop>,
+    /// Who is dialled, by whom it is to be taken up.
+    board: Rc<RefCell<Switchboard>>,
+    /// Connections to servers.
+    lines: Vec<Call>,
 }
 
 impl Stage {
@@ -35,7 +41,7 @@ impl Stage {
         let gateway = Gateway::new().with("/", Plaintext).with("/big", Big);
         let floor =
             Floor::new(means(gateway, limits, 64, buffers_max, 1024), Clock::scripted(), Box::new(NoDialer));
-        Stage { floor, wires: Vec::new(), poll: Poll { has_no_memory: false }, shop: None }
+        Stage::of(floor, None, Rc::default())
     }
 
     /// With workers who do what the test says.
@@ -44,7 +50,12 @@ impl Stage {
         let means = means(gateway, limits, 64, 8, 1024);
         let dispatching = Dispatching { hatch: Some(shop.hatch.clone()), ..dispatching };
         let floor = Floor::new(Means { dispatching, ..means }, Clock::scripted(), Box::new(NoDialer));
-        Stage { floor, wires: Vec::new(), poll: Poll { has_no_memory: false }, shop: Some(shop) }
+        Stage::of(floor, Some(shop), Rc::default())
+    }
+
+    fn of(floor: Floor<Socket>, shop: Option<Shop>, board: Rc<RefCell<Switchboard>>) -> Stage {
+        let poll = Poll { has_no_memory: false };
+        Stage { floor, wires: Vec::new(), poll, shop, board, lines: Vec::new() }
     }
 
     /// A connection, with these bytes arrived.
@@ -65,9 +76,18 @@ impl Stage {
             let told = wire.borrow_mut().tell();
             told.into_iter().for_each(|(key, edge)| self.floor.note(key, edge));
         }
+        for Call { wire, .. } in &self.lines {
+            let told = wire.borrow_mut().tell();
+            if let Some((key, edge)) = told {
+                self.floor.note_line(key.index(), key.generation(), edge);
+            }
+        }
         self.floor.serve(&self.poll);
         self.floor.expire(&self.poll);
+        self.floor.end_turn();
+        self.lines.extend(self.board.borrow_mut().calls.drain(..));
         self.floor.validate(|client| client.is_lost(|blocked| client.stream().0.borrow().is_lost(blocked)));
+        self.floor.validate_lines(|stream, is_noted| stream.0.borrow().hides_news(is_noted));
     }
 
     fn gather_inbox(&mut self) {

@@ -41,6 +41,38 @@ pub(super) struct Wire {
     watched: Option<(Key<Client<Socket>>, bool)>,
     /// An edge was not told yet.
     pending: bool,
+    pub standing: Standing,
+    /// All that the floor has written, where somebody reads along.
+    pub tap: Option<Tap>,
+}
+
+/// How far a connection that the floor has begun has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It stands.
+    Open,
+    /// Nothing was heard of it.
+    UnderWay,
+    /// It does not and never will, for this reason.
+    Failed(i32),
+}
+
+/// What the floor has written to a server, and what it knew when it did.
+#[derive(Default)]
+pub(super) struct Tap {
+    pub bytes: Vec<u8>,
+    /// For each write: where it begins, and what there was to be read.
+    pub marks: Vec<(usize, News)>,
+}
+
+/// What there was to be read when something was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum News {
+    Nothing,
+    /// Something that the floor could not know of.
+    Untold,
+    /// Something that the floor was told of.
+    Told,
 }
 
 impl Wire {
@@ -66,6 +98,31 @@ impl Wire {
             resets_on_close: false,
             watched: None,
             pending: false,
+            standing: Standing::Open,
+            tap: None,
+        }
+    }
+
+    /// One that the floor begins, watched in both directions under that slot and generation.
+    pub(super) fn dialled(self, slot: u32, generation: u32) -> Wire {
+        let watched = Some((Key::from_parts(slot, generation), true));
+        Wire { standing: Standing::UnderWay, watched, tap: Some(Tap::default()), ..self }
+    }
+
+    /// It is heard whether the connection stands.
+    pub(super) fn settle(&mut self, standing: Standing) {
+        self.standing = standing;
+        self.pending = true;
+    }
+
+    /// Whether there is something to be read, and whether that was told.
+    fn news(&self) -> News {
+        let has_some = !self.inbox.is_empty() || self.fin || self.reset;
+        match (has_some, self.pending) {
+            (true, false) => News::Told,
+            (true, true) => News::Untold,
+            (false, _) if !self.transit.is_empty() || self.fin_in_transit => News::Untold,
+            (false, _) => News::Nothing,
         }
     }
 
@@ -141,11 +198,12 @@ impl Wire {
         if !std::mem::take(&mut self.pending) || self.closed {
             return None;
         }
+        let has_failed = matches!(self.standing, Standing::Failed(_));
         let edge = Edge {
             readable: self.is_readable(),
             writable: for_writing && self.is_writable(),
-            ending: self.fin || self.reset,
-            broken: self.reset,
+            ending: self.fin || self.reset || has_failed,
+            broken: self.reset || has_failed,
         };
         (edge != Edge::default()).then_some((key, edge))
     }
@@ -161,12 +219,30 @@ impl Wire {
         self.watched.is_none() || could_move && !self.pending
     }
 
+    /// Bytes that were sent to the floor and that it has not read.
+    pub(super) fn unread(&self) -> usize {
+        self.transit.len() + self.inbox.len()
+    }
+
+    /// Whether something lies here that the floor was not told of and will not be.
+    pub(super) fn hides_news(&self, is_noted: bool) -> bool {
+        !is_noted && !self.pending && self.is_readable()
+    }
+
     fn is_readable(&self) -> bool {
-        !self.inbox.is_empty() || self.fin || self.reset
+        match self.standing {
+            Standing::Open => !self.inbox.is_empty() || self.fin || self.reset,
+            Standing::UnderWay => false,
+            Standing::Failed(_) => true,
+        }
     }
 
     fn is_writable(&self) -> bool {
-        self.outbox.len() < self.outbox_max || self.reset
+        match self.standing {
+            Standing::Open => self.outbox.len() < self.outbox_max || self.reset,
+            Standing::UnderWay => false,
+            Standing::Failed(_) => true,
+        }
     }
 
     /// Things happen on the network between any two system calls.
@@ -185,6 +261,7 @@ impl Stream for Socket {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let mut wire = self.0.borrow_mut();
         assert!(!into.is_empty(), "a read into nothing looks like the end");
+        assert_eq!(wire.standing, Standing::Open, "read before it stands");
         if wire.dice.one_in(32) {
             return Err(io::ErrorKind::Interrupted.into());
         }
@@ -207,6 +284,7 @@ impl Stream for Socket {
     fn write(&mut self, bytes: &[u8], _more: bool) -> io::Result<usize> {
         let mut wire = self.0.borrow_mut();
         assert!(!bytes.is_empty() && !wire.write_closed, "nothing to write, or after the end");
+        assert_eq!(wire.standing, Standing::Open, "written before it stands");
         if wire.dice.one_in(32) {
             return Err(io::ErrorKind::Interrupted.into());
         }
@@ -215,6 +293,11 @@ impl Stream for Socket {
         }
         let count = bytes.len().min(wire.outbox_max - wire.outbox.len());
         wire.outbox.extend_from_slice(&bytes[..count]);
+        let news = wire.news();
+        if let Some(tap) = wire.tap.as_mut().filter(|_| count > 0) {
+            tap.marks.push((tap.bytes.len(), news));
+            tap.bytes.extend_from_slice(&bytes[..count]);
+        }
         wire.was_full |= count < bytes.len();
         wire.meanwhile();
         if count == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(count) }
@@ -233,7 +316,12 @@ impl Stream for Socket {
     }
 
     fn outcome(&self) -> io::Result<()> {
-        Ok(())
+        let wire = self.0.borrow();
+        match wire.standing {
+            Standing::Failed(code) => Err(io::Error::from_raw_os_error(code)),
+            _ if wire.reset => Err(io::Error::from_raw_os_error(libc::ECONNRESET)),
+            _ => Ok(()),
+        }
     }
 
     fn peer(&self) -> String {

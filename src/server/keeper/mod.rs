@@ -125,8 +125,21 @@ impl Keeper {
         log: Log,
         tell: impl FnMut(&Hand, News<'_>) + Send + 'static,
     ) -> io::Result<Keeper> {
+        Keeper::start_with(Arc::default(), resolver, log, tell)
+    }
+
+    /// Starts the thread with numbers that somebody else knows already; see [`start`](Keeper::start).
+    ///
+    /// # Errors
+    /// When there is no thread or no descriptor left.
+    pub fn start_with(
+        tally: Arc<KeeperTally>,
+        resolver: Resolver,
+        log: Log,
+        tell: impl FnMut(&Hand, News<'_>) + Send + 'static,
+    ) -> io::Result<Keeper> {
         let (mail, letters) = mpsc::channel();
-        let hand = Hand { mail, waker: Arc::new(Waker::new()?), tally: Arc::default() };
+        let hand = Hand { mail, waker: Arc::new(Waker::new()?), tally };
         let round = Round::new(letters, hand.clone(), resolver, log, Box::new(tell));
         let (alive, ended) = mpsc::channel::<()>();
         let run = move || {

@@ -193,17 +193,16 @@ fn open(family: AddressFamily) -> Result<OwnedFd, NotBegun> {
 
 /// What is short here, and not there.
 fn is_ours(errno: Errno) -> bool {
-    matches!(
-        errno,
-        Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS | Errno::ADDRNOTAVAIL | Errno::PERM
-    )
+    matches!(errno, Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS | Errno::ADDRNOTAVAIL)
 }
 
 fn no_connection(errno: Errno) -> ProbeFailure {
     match errno {
-        Errno::NETUNREACH | Errno::HOSTUNREACH | Errno::NETDOWN | Errno::HOSTDOWN | Errno::INVAL => {
+        Errno::NETUNREACH | Errno::HOSTUNREACH | Errno::NETDOWN | Errno::HOSTDOWN => {
             ProbeFailure::Unreachable
         }
+        // A packet filter of ours, or an address that is none.
+        Errno::PERM | Errno::ACCESS | Errno::INVAL => ProbeFailure::Unreachable,
         Errno::TIMEDOUT => ProbeFailure::ConnectTimeout,
         // Of a unix socket also: its queue is full, or there is no such file.
         _ => ProbeFailure::Refused,

@@ -8,6 +8,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use rustix::event::PollFlags;
+use rustix::io::Errno;
 
 use super::probe::{NotBegun, Outcome, Probe};
 use super::schedule::Schedule;
@@ -22,6 +23,8 @@ pub(super) struct Prober {
     slots: Vec<Option<Slot>>,
     schedule: Schedule,
     under_way: usize,
+    /// What was in the way of probes, not told yet.
+    short: Option<Errno>,
     index: Box<AnswerIndex>,
 }
 
@@ -42,7 +45,7 @@ pub(super) struct Report {
 impl Prober {
     pub(super) fn new(seed: u64) -> Prober {
         let schedule = Schedule::new(seed);
-        Prober { slots: Vec::new(), schedule, under_way: 0, index: Box::default() }
+        Prober { slots: Vec::new(), schedule, under_way: 0, short: None, index: Box::default() }
     }
 
     /// Probes these servers from now on, and no others. One that stays keeps its turn, its numbers and the
@@ -98,6 +101,11 @@ impl Prober {
         });
     }
 
+    /// What was in the way of probes since the last call.
+    pub(super) fn take_short(&mut self) -> Option<Errno> {
+        self.short.take()
+    }
+
     /// What probes wait for, and whose they are.
     pub(super) fn sources(&self) -> impl Iterator<Item = (usize, BorrowedFd<'_>, PollFlags)> {
         self.probes().map(|(number, probe)| {
@@ -148,7 +156,8 @@ impl Prober {
         match Probe::begin(&slot.target.endpoint.place, now_ms + timeout_ms) {
             Ok(probe) => slot.probe = Some(probe),
             Err(NotBegun::Failed(failure)) => self.end(number, Err(failure), now_ms, reports),
-            Err(NotBegun::Short(_)) => {
+            Err(NotBegun::Short(errno)) => {
+                self.short = Some(errno);
                 slot.tally.outcomes.add(SKIPPED, 1);
                 self.rest(number, now_ms);
             }
@@ -204,7 +213,10 @@ const INTERVAL_MS_MIN: u64 = 10;
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
     use std::net::TcpListener;
+
+    use rustix::event::{PollFd, poll};
 
     use super::super::testing;
     use super::*;
@@ -236,6 +248,28 @@ mod tests {
         assert_eq!(reports.len(), 1);
         assert_eq!(reports[0].outcome, Err(ProbeFailure::AnswerTimeout));
         assert_eq!(prober.sources().count(), 1, "the next was due by then");
+    }
+
+    /// Waits until the only probe can go on.
+    fn await_ready(prober: &Prober) {
+        let (_, socket, flags) = prober.sources().next().expect("a probe");
+        poll(&mut [PollFd::from_borrowed_fd(socket, flags)], None).expect("it can go on");
+    }
+
+    #[test]
+    fn an_answer_that_is_there_counts_however_late_it_is_seen() {
+        let (listener, targets) = silent();
+        let (mut prober, mut reports) = (Prober::new(3), Vec::new());
+        prober.attend(targets, 0);
+        prober.turn(&[], 10, &mut reports);
+        await_ready(&prober);
+        prober.turn(&[0], 20, &mut reports);
+        let (mut stream, _) = listener.accept().expect("a probe came");
+        stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").expect("it listens");
+        await_ready(&prober);
+        prober.turn(&[0], 60_000, &mut reports);
+        assert_eq!(reports.len(), 1);
+        assert_eq!(reports[0].outcome, Ok(()));
     }
 
     #[test]

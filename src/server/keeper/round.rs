@@ -56,12 +56,30 @@ impl Round {
 
     /// Until it is told to stop.
     pub(super) fn run(mut self) {
-        while self.read_mail() {
-            self.look_up_names();
-            self.look_at_files();
-            self.probe_servers();
-            self.sleep();
+        loop {
+            match guarded(|| self.turn()) {
+                Some(true) => {}
+                Some(false) => return,
+                None => {
+                    // Servers that nobody looks after any more would be worse than one turn that was cut.
+                    self.log.event(Level::Error, "keeper", "a turn of the keeper panicked; it goes on");
+                    self.ready.clear();
+                    self.wait(Some(BREATH_MS));
+                }
+            }
         }
+    }
+
+    /// Whether to go on.
+    fn turn(&mut self) -> bool {
+        if !self.read_mail() {
+            return false;
+        }
+        self.look_up_names();
+        self.look_at_files();
+        self.probe_servers();
+        self.sleep();
+        true
     }
 
     /// Whether to go on.
@@ -133,6 +151,10 @@ impl Round {
     fn probe_servers(&mut self) {
         let mut reports = Vec::new();
         self.prober.turn(&self.ready, now_ms(), &mut reports);
+        if let Some(short) = self.prober.take_short() {
+            let text = format_args!("probes wait for what is short here: {short}");
+            self.log.event(Level::Warn, "probe", text);
+        }
         for Report { target, outcome } in reports {
             let health = &target.health;
             let vitals = target.endpoint.vitals();
@@ -207,6 +229,8 @@ fn span(ms: u64) -> Timespec {
     Timespec { tv_sec: (ms / 1_000) as i64, tv_nsec: (ms % 1_000 * 1_000_000) as i64 }
 }
 
+/// What goes wrong in every turn does not go wrong more often than this.
+const BREATH_MS: u64 = 100;
 /// So long a delay is nothing to speak of.
 const STALL_MS_MIN: u64 = 20;
 /// Look-ups at once, hence threads.

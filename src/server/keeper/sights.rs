@@ -49,6 +49,15 @@ impl Sights {
         Sights(self.0.keys().map(|path| (path.clone(), see(path))).collect())
     }
 
+    /// The same files, those that `older` has as they looked there.
+    pub(super) fn preferring(self, older: &Sights) -> Sights {
+        let pick = |(path, sight)| {
+            let sight = older.0.get(&path).copied().unwrap_or(sight);
+            (path, sight)
+        };
+        Sights(self.0.into_iter().map(pick).collect())
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

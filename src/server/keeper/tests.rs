@@ -110,6 +110,17 @@ fn who_is_told_may_panic_and_may_give_new_duties() {
 }
 
 #[test]
+fn a_bug_of_its_own_does_not_end_it() {
+    let resolver: Resolver = Arc::new(|_: &str| address("10.0.0.1:0"));
+    let (keeper, told) = keeper(resolver);
+    // An answer to a question that nobody asked does not add up.
+    keeper.hand().bring(Letter::Found("b.test".to_owned(), Err("as told".to_owned())));
+    keeper.hand().attend(name(1_000));
+    assert_eq!(told.recv_timeout(SOON).expect("it goes on"), "10.0.0.1:80");
+    assert!(keeper.stop());
+}
+
+#[test]
 fn files_that_a_site_is_read_from_are_known() {
     let jwt = Jwt {
         keys: vec![KeySource::Jwks("/etc/keys.json".into())],
@@ -356,6 +367,42 @@ fn who_is_not_probed_any_more_is_not_held_to_be_ill() {
         assert!(Instant::now() < until, "for ever");
         thread::yield_now();
     }
+    assert!(keeper.stop());
+}
+
+/// As the server does it: what is told makes another generation, which is what is attended to then.
+#[test]
+fn a_name_that_is_found_late_is_probed_from_then_on() {
+    let port = fake_server().port();
+    let mut directory = Directory::new();
+    let health = Health { path: "/good".to_owned(), interval_ms: 50, ..Health::default() };
+    let mut spec = testing::upstream("late", [Address::Name("a.test".to_owned(), port)], Some(health));
+    spec.resolve_ms = 100;
+    let asked = AtomicU32::new(0);
+    let resolver: Resolver = Arc::new(move |_: &str| match asked.fetch_add(1, Ordering::Relaxed) {
+        0 => Err(io::Error::other("no such name")),
+        _ => address("127.0.0.1:0"),
+    });
+    let cluster = directory.cluster(0, &spec, &NameBook::default().resolve(&spec));
+    assert!(cluster.members.is_empty(), "nobody knows where it is");
+    let (tell, told) = channel();
+    let keeper = Keeper::start(resolver, Log::silent(), move |hand, news| {
+        let text = match news {
+            News::Addresses(book) => {
+                let cluster = directory.cluster(0, &spec, &book.resolve(&spec));
+                hand.attend(Duties::of([&cluster], book.clone(), Sights::default()));
+                "addresses".to_owned()
+            }
+            News::Files => "files".to_owned(),
+            News::Probe { target, outcome, .. } => format!("{} {outcome:?}", target.endpoint.name),
+        };
+        let _ = tell.send(text);
+    });
+    let keeper = keeper.expect("a thread");
+    keeper.hand().attend(duties([&cluster]));
+    let heard: Vec<_> = std::iter::from_fn(|| told.recv_timeout(SOON).ok()).take(3).collect();
+    let probed = format!("a.test:{port} Ok(())");
+    assert_eq!(heard, ["addresses", &probed, &probed], "told once, and probed since");
     assert!(keeper.stop());
 }
 

@@ -38,8 +38,13 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Watches these files, and no others. Those that look other by now than they did have changed.
+    /// Watches these files, and no others. Those that look other by now than they did have changed; so have
+    /// those of which something came up that nobody has been told of, however they are said to have looked.
     pub(super) fn attend(&mut self, sights: Sights, now_ms: u64) {
+        self.drain(now_ms);
+        // Whoever brings them may have looked at files without reading them: told twice is better than never.
+        let has_untold = self.since_ms.is_some() || self.blind.is_some();
+        let sights = if has_untold { sights.preferring(&self.sights) } else { sights };
         *self = Watch {
             sights,
             inotify: self.inotify.take(),
@@ -285,8 +290,9 @@ mod tests {
         for (round, version) in [(1, "..2"), (2, "..3")] {
             symlink(version, folder.0.join("..data_tmp")).expect("linked");
             fs::rename(folder.0.join("..data_tmp"), folder.0.join("..data")).expect("swapped");
-            fs::remove_dir_all(folder.0.join(format!("..{round}"))).expect("removed");
             assert!(sees_change(&mut watch, round * 1_000));
+            fs::remove_dir_all(folder.0.join(format!("..{round}"))).expect("removed");
+            assert!(!sees_change(&mut watch, round * 1_000 + 300), "the old one does not matter");
             folder.write(&format!("{version}/site.toml"), "edited where it lies");
             assert!(sees_change(&mut watch, round * 1_000 + 500), "the new folder is watched");
         }
@@ -302,9 +308,11 @@ mod tests {
         let current = folder.0.join("current");
         symlink(folder.0.join("releases/1"), &current).expect("linked");
         let mut watch = watch(&current.join("../1/./site.toml"));
+        assert_eq!(watch.held.len(), 2, "where the link is, and where the file is");
+        watch.attend(Sights::of([current.join("site.toml")]), 0);
+        assert!(!watch.look(0, late()));
         fs::remove_file(&current).expect("removed");
         symlink("releases/../releases/2", &current).expect("linked");
-        fs::rename(folder.0.join("releases/1"), folder.0.join("releases/0")).expect("moved");
         assert!(sees_change(&mut watch, 1_000));
     }
 
@@ -330,6 +338,18 @@ mod tests {
         let mut watch = Watch::default();
         watch.attend(sights, 0);
         assert!(watch.look(0, late()));
+    }
+
+    #[test]
+    fn a_change_that_was_not_told_yet_survives_new_duties() {
+        let folder = Folder::new("untold");
+        let (file, other) = (folder.write("site.toml", "one"), folder.write("keys.json", "one"));
+        let mut watch = watch(&file);
+        folder.write("site.toml", "longer");
+        watch.attend(Sights::of([&file, &other]), 1_000);
+        assert!(watch.look(1_000, late()));
+        watch.attend(Sights::of([&file, &other]), 2_000);
+        assert!(!watch.look(2_000, late()), "that one was told");
     }
 
     #[test]

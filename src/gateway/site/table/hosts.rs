@@ -1,8 +1,8 @@
 //! Hosts that routes are for, by number: a request's host is looked up once, whatever the number of routes.
 
-use std::collections::HashMap;
 use std::net::Ipv6Addr;
 
+use super::quick::Map;
 use crate::config::site::HostPattern;
 
 /// See the module.
@@ -11,14 +11,14 @@ use crate::config::site::HostPattern;
 #[derive(Debug)]
 pub(super) struct Hosts {
     /// Names as `example.com`, suffixes as `.example.com`; all in lower case.
-    numbers: HashMap<Box<[u8]>, u32>,
+    numbers: Map,
     /// For each number that of the longest suffix that it lies below.
     wider: Vec<u32>,
 }
 
 impl Default for Hosts {
     fn default() -> Hosts {
-        Hosts { numbers: HashMap::new(), wider: vec![Hosts::ANY] }
+        Hosts { numbers: Map::default(), wider: vec![Hosts::ANY] }
     }
 }
 
@@ -35,7 +35,7 @@ impl Hosts {
             HostPattern::Below(suffix) => suffix.trim_end_matches('.').to_ascii_lowercase(),
         };
         let next = self.wider.len() as u32;
-        let number = *self.numbers.entry(key.into_bytes().into()).or_insert(next);
+        let number = self.numbers.get_or_insert(key.as_bytes(), next);
         if number == next {
             self.wider.push(Hosts::ANY);
         }
@@ -44,10 +44,10 @@ impl Hosts {
 
     /// Finds for each pattern what it lies below, once all are there.
     pub(super) fn settle(&mut self) {
-        for (key, number) in &self.numbers {
+        for (key, number) in self.numbers.iter() {
             // A suffix does not lie below itself.
             let name = key.strip_prefix(b".").unwrap_or(key);
-            self.wider[*number as usize] = self.below(name);
+            self.wider[number as usize] = self.below(name);
         }
     }
 
@@ -57,17 +57,24 @@ impl Hosts {
             return Hosts::ANY;
         }
         let host = without_port(host);
+        // Most are written as the pattern is. What a suffix is known by is no name.
+        let as_sent = self.numbers.get(host).filter(|_| !host.starts_with(b"."));
+        as_sent.unwrap_or_else(|| self.find_folded(host))
+    }
+
+    /// Whatever the case of its letters, and of an IPv6 address whatever its spelling.
+    fn find_folded(&self, host: &[u8]) -> u32 {
         let mut room = [0; Hosts::BYTES_MAX];
         let Some(name) = room.get_mut(..host.len()) else { return Hosts::ANY };
         name.copy_from_slice(host);
         name.make_ascii_lowercase();
         if name.starts_with(b"[") {
             let literal = std::str::from_utf8(name).map(canonical).unwrap_or_default();
-            return self.numbers.get(literal.as_bytes()).copied().unwrap_or(Hosts::ANY);
+            return self.numbers.get(literal.as_bytes()).unwrap_or(Hosts::ANY);
         }
         // What a suffix is known by is no name.
-        let exact = self.numbers.get(&*name).filter(|_| !name.starts_with(b"."));
-        exact.copied().unwrap_or_else(|| self.below(name))
+        let exact = self.numbers.get(name).filter(|_| !name.starts_with(b"."));
+        exact.unwrap_or_else(|| self.below(name))
     }
 
     /// A number and those of all suffixes that its pattern lies below, the longest first, [`Hosts::ANY`]
@@ -81,7 +88,7 @@ impl Hosts {
     /// The number of the longest suffix that the name lies below. Its labels are few: 127 at most.
     fn below(&self, name: &[u8]) -> u32 {
         let dots = memchr::memchr_iter(b'.', name).filter(|dot| *dot > 0);
-        dots.filter_map(|dot| self.numbers.get(&name[dot..])).next().copied().unwrap_or(Hosts::ANY)
+        dots.filter_map(|dot| self.numbers.get(&name[dot..])).next().unwrap_or(Hosts::ANY)
     }
 }
 

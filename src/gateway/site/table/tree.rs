@@ -3,10 +3,9 @@
 //! A look-up visits a node at most once: what it costs is bounded by the path's length and the patterns that
 //! begin as the path does, not by their product.
 
-use std::collections::HashMap;
-
 use super::Entry;
 use super::pattern::Segment;
+use super::quick::Map;
 use crate::gateway::route::Params;
 
 /// See the module.
@@ -29,7 +28,7 @@ pub(super) enum Ends {
 /// What is known of paths that begin with the same segments.
 #[derive(Debug, Default)]
 struct Node {
-    texts: HashMap<Box<str>, u32>,
+    texts: Map,
     /// Those with more text first.
     holes: Vec<(Box<str>, Box<str>, u32)>,
     /// Routes for the path that ends here, for all that go on, and for both.
@@ -95,7 +94,7 @@ impl Tree {
         let next = self.nodes.len() as u32;
         let node = &mut self.nodes[node as usize];
         let child = match segment {
-            Segment::Text(text) => *node.texts.entry(text.clone()).or_insert(next),
+            Segment::Text(text) => node.texts.get_or_insert(text.as_bytes(), next),
             Segment::Hole { before, after } => node.hole(before, after, next),
             // It is cut off before: it comes last.
             Segment::Rest => unreachable!("a rest in the middle of a pattern"),
@@ -141,8 +140,8 @@ impl<V> Walk<'_, '_, '_, V> {
             return self.show(node.here).map(|found| (found, params));
         };
         let next = at + segment.len() + 1;
-        if let Some(child) = node.texts.get(segment)
-            && let Some(found) = self.whole(*child, next, params)
+        if let Some(child) = node.texts.get(segment.as_bytes())
+            && let Some(found) = self.whole(child, next, params)
         {
             return Some(found);
         }
@@ -169,7 +168,8 @@ impl<V> Walk<'_, '_, '_, V> {
         V: FnMut(&Shelf) -> Option<T>,
     {
         let node = &self.tree.nodes[node as usize];
-        let child = segment(self.path, at).and_then(|text| Some((*node.texts.get(text)?, text.len())));
+        let child =
+            segment(self.path, at).and_then(|text| Some((node.texts.get(text.as_bytes())?, text.len())));
         let deeper = child.and_then(|(child, len)| self.prefixes(child, at + len + 1));
         deeper.or_else(|| self.show(node.below))
     }
@@ -190,7 +190,12 @@ fn segment(path: &str, at: usize) -> Option<&str> {
 
 /// What a segment has between two texts, if there is anything.
 fn between<'s>(segment: &'s str, before: &str, after: &str) -> Option<&'s str> {
-    segment.strip_prefix(before)?.strip_suffix(after).filter(|value| !value.is_empty())
+    // Most names stand alone, and comparing nothing costs a call too.
+    let value = match (before, after) {
+        ("", "") => segment,
+        _ => segment.strip_prefix(before)?.strip_suffix(after)?,
+    };
+    (!value.is_empty()).then_some(value)
 }
 
 impl Shelf {

@@ -190,9 +190,7 @@ impl<S: Stream> Client<S> {
             false => Outcome::Success { latency_us: latency_us(relay, turn.clock.now_ns()) },
         };
         // Bytes behind an answer are nobody's, and a request that is not out would be found by the next one.
-        let is_clean = relay.reader.may_stay()
-            && relay.upload.is_out()
-            && relay.input.as_ref().is_none_or(|input| input.is_empty());
+        let is_clean = relay.reader.may_stay() && relay.upload.is_out() && is_quiet(relay, turn);
         let spec = &site.clusters()[relay.cluster].spec;
         match relay.line.take_if(|_| is_clean && spec.idle_max > 0 && !turn.draining) {
             Some(line) => turn.lines.rest(line, spec.idle_max, expiry(turn, spec.idle_ms_max)),
@@ -222,6 +220,21 @@ enum Heard {
 /// An answer's head has to fit into the buffer that it is read into.
 const LIMITS: AnswerLimits =
     AnswerLimits { head_bytes_max: 16 * 1024 - 256, fields_max: 100, interims_max: 8 };
+
+/// Whether nothing has come behind the answer. What was told of while the line was in use will not be told
+/// again, and would be taken for the answer to the next request.
+fn is_quiet<S: Stream>(relay: &mut Relay, turn: &mut Turn<'_, S>) -> bool {
+    let Some(input) = relay.input.as_mut().filter(|input| input.is_empty()) else {
+        return relay.input.is_none();
+    };
+    let Some(line) = relay.line.and_then(|name| turn.lines.line(name)) else { return false };
+    if line.has_news() {
+        // A read that filled its buffer to the last byte does not tell whether there is more.
+        input.clear();
+        return matches!(line.read(input.room()), Ok(None));
+    }
+    !line.readiness.is_ending() && !line.readiness.is_broken()
+}
 
 fn latency_us(relay: &Relay, now_ns: u64) -> u32 {
     let from = relay.phases.chosen_ns;

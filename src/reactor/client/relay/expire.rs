@@ -124,7 +124,12 @@ impl<S: Stream> Client<S> {
                 Trouble::ConnectTimeout
             }
             Stage::Asking => {
-                end_try(relay, site, Outcome::Failure(FailureKind::Silent), turn);
+                // Without a deadline for the server, it was the client that was waited for.
+                let outcome = match relay.dues.step {
+                    Some(_) => Outcome::Failure(FailureKind::Silent),
+                    None => Outcome::Abandoned,
+                };
+                end_try(relay, site, outcome, turn);
                 Trouble::Silent
             }
             _ => relay.trouble.unwrap_or(Trouble::Silent),

@@ -12,6 +12,8 @@
 mod answer;
 mod choose;
 mod expire;
+#[cfg(test)]
+mod look;
 mod open;
 mod retry;
 mod tunnel;
@@ -41,8 +43,16 @@ impl<S: Stream> Client<S> {
         // Out of it for as long as the step lasts, so that both can be had at once.
         let Some(epoch) = relay.epoch.take() else { return Stand::Broken };
         share.steps = share.steps.saturating_sub(STEP_COST);
+        let was_waiting = relay.waits;
         let stand = match epoch.gateway(self.site).site() {
-            Some(site) => self.step(&mut relay, site, busy, turn, share),
+            Some(site) => {
+                let stand = self.step(&mut relay, site, busy, turn, share);
+                // The time in which the client took nothing is not the server's.
+                if !was_waiting && stand == Stand::Waits && relay.is_answering() {
+                    self.renew_step_due(&mut relay, site, turn);
+                }
+                stand
+            }
             None => Stand::Broken,
         };
         if relay.stage == Stage::Over {
@@ -117,7 +127,13 @@ impl<S: Stream> Client<S> {
         match self.hear(relay, site, busy, turn) {
             Ok(true) => Stand::Moved,
             Ok(false) if has_sent => Stand::Moved,
-            Ok(false) if !busy.machine.has_whole_request() && relay.upload.has_room() => Stand::Reads,
+            Ok(false) if !busy.machine.has_whole_request() && relay.upload.has_room() => {
+                // Both wait for the client, who has a deadline of its own: the server is not silent.
+                if relay.upload.unsent().is_empty() {
+                    relay.dues.step = None;
+                }
+                Stand::Reads
+            }
             Ok(false) => Stand::Waits,
             Err(trouble) => self.stumble(trouble, relay, site, busy, turn),
         }
@@ -126,6 +142,10 @@ impl<S: Stream> Client<S> {
     /// Sends what there is room for. Tells whether anything went out.
     fn send_upload(&mut self, relay: &mut Relay, site: &Site, turn: &mut Turn<'_, S>) -> bool {
         if relay.upload.unsent().is_empty() {
+            // The end of a body of known length adds no bytes, and it is the server's turn all the same.
+            if relay.upload.is_out() && relay.phases.sent_ns == 0 {
+                self.renew_step_due(relay, site, turn);
+            }
             return false;
         }
         let Some(line) = relay.line.and_then(|name| turn.lines.line(name)) else { return false };
@@ -182,6 +202,10 @@ pub(in crate::reactor) fn let_go<S: Stream>(mut relay: Box<Relay>, turn: &mut Tu
         && let Some(site) = epoch.gateway(relay.site).site()
     {
         end_try(&mut relay, site, Outcome::Abandoned, turn);
+        if relay.stage == Stage::Choosing {
+            // It was woken for a connection that is free, and goes without it.
+            turn.lines.wake_waiting(&site.clusters()[relay.cluster].spec.name);
+        }
     }
     debug_assert!(!relay.is_counted && relay.line.is_none(), "who ends it says how it went");
     if let Some(input) = relay.input.take() {

@@ -89,10 +89,13 @@ impl<S: Stream> Client<S> {
         turn: &mut Turn<'_, S>,
     ) -> Stand {
         end_try(relay, site, Outcome::Abandoned, turn);
+        // It may have been woken for a connection that is free, and does not take it.
+        turn.lines.wake_waiting(&site.clusters()[relay.cluster].spec.name);
         let fallback = if relay.has_fallen_back { None } else { site.fallback(relay.cluster) };
         relay.has_fallen_back = true;
         if let Some(Fallback::Cluster(number)) = fallback
             && relay.may_send_again()
+            && relay.has_time(turn.clock.now())
         {
             note_fallback(trouble, relay, site, turn);
             relay.cluster = *number;

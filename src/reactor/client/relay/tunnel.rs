@@ -42,6 +42,8 @@ impl<S: Stream> Client<S> {
         relay.upload.forget();
         relay.stage = Stage::Tunnel;
         relay.dues.head = None;
+        // A tunnel has a deadline of its own.
+        relay.dues.total = None;
         relay.dues.gone = None;
         relay.phases.first_byte_ns = turn.clock.now_ns();
         self.renew_step_due(relay, site, turn);
@@ -86,7 +88,8 @@ impl<S: Stream> Client<S> {
         if relay.upload.has_room() {
             if busy.input.is_empty() && share.bytes > 0 {
                 match self.fill(busy, turn, share).map_err(drop)? {
-                    Filled::Bytes => {}
+                    // Interrupted, it may have read nothing, and the edge stands.
+                    Filled::Bytes => has_moved = true,
                     Filled::Nothing => {}
                     Filled::End => {
                         relay.has_client_ended = true;

@@ -1,0 +1,149 @@
+//! The configuration file as an operator meets it: mistakes, checks, dumps and explanations, by the binary.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+/// A folder that goes with the test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Folder {
+        let path = std::env::temp_dir().join(format!("myriapod-file-{name}-{}", std::process::id()));
+        fs::create_dir_all(path.join("public")).expect("a folder");
+        Folder(path)
+    }
+
+    fn with(self, name: &str, text: &str) -> Folder {
+        fs::write(self.0.join(name), text).expect("a file");
+        self
+    }
+
+    /// Runs the binary in this folder, so that messages are the same everywhere.
+    fn run(&self, words: &[&str]) -> (i32, String, String) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_myriapod"));
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("MYRIAPOD_") {
+                command.env_remove(name);
+            }
+        }
+        let output: Output = command.args(words).current_dir(&self.0).output().expect("the binary runs");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code().expect("a code"), text(&output.stdout), text(&output.stderr))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+const SITE: &str = "\
+[upstream.app]
+servers = [\"http://127.0.0.1:9000\"]
+
+[[route]]
+path = \"/api/*\"
+proxy = \"app\"
+";
+
+#[test]
+fn a_sound_file_is_ok() {
+    let folder = Folder::new("sound").with("site.toml", SITE);
+    let (code, out, err) = folder.run(&["--config", "site.toml", "--check"]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(out.ends_with("# site.toml is ok: routes 1, upstreams 1, middleware 0\n"), "{out}");
+}
+
+#[test]
+fn every_mistake_is_told_at_once_with_its_line() {
+    let text = "\
+idle-timeout = \"10x\"
+[upstream.app]
+servers = [\"http://127.0.0.1:9000\"]
+balence = \"least\"
+[[route]]
+path = \"/api\"
+proxy = \"ap\"
+[[route]]
+path = \"/api
+";
+    let folder = Folder::new("mistakes").with("broken.toml", text);
+    let (code, out, err) = folder.run(&["--config", "broken.toml"]);
+    assert_eq!((code, out.as_str()), (2, ""));
+    assert!(err.starts_with("myriapod: error: broken.toml:9:"), "what is no TOML comes first: {err}");
+
+    let folder = folder.with("site.toml", &text[..text.len() - 24]);
+    let (code, out, err) = folder.run(&["--config", "site.toml", "--check", "--log-level", "wran"]);
+    assert_eq!((code, out.as_str()), (2, ""));
+    assert_eq!(
+        err,
+        "\
+myriapod: error: --log-level wran: no such choice; did you mean warn? (one of error, warn, info, debug)
+myriapod: error: site.toml:1:16: not a duration; write 500ms, 30s or 2m
+    1 | idle-timeout = \"10x\"
+      |                ^^^^^
+myriapod: error: site.toml:4:1: no such key; did you mean `balance`?
+    4 | balence = \"least\"
+      | ^^^^^^^
+myriapod: error: site.toml:7:9: no such upstream; did you mean `app`?
+    7 | proxy = \"ap\"
+      |         ^^^^
+"
+    );
+}
+
+#[test]
+fn what_may_not_be_meant_is_told_and_does_not_stop() {
+    let text = format!(
+        "{SITE}[[route]]\npath = \"/x\"\nrespond = \"a\"\nmethods = [\"GET\", \"PUT\"]\n\
+                        [[route]]\npath = \"/x\"\nrespond = \"b\"\nmethods = [\"PUT\"]\n"
+    );
+    let (code, _, err) =
+        Folder::new("warn").with("site.toml", &text).run(&["--config", "site.toml", "--check"]);
+    assert_eq!(code, 0);
+    assert_eq!(
+        err,
+        "\
+myriapod: warning: site.toml:11:1: is never reached: route `GET,PUT /x` (line 7) takes all its requests
+   11 | [[route]]
+      | ^^^^^^^^^
+"
+    );
+}
+
+#[test]
+fn a_dump_can_be_served() {
+    let folder = Folder::new("dump").with("site.toml", SITE);
+    let (code, dumped, _) =
+        folder.run(&["proxy", "--to", "9001", "--config", "site.toml", "--dump", "--admin", "1"]);
+    assert_eq!(code, 0);
+    assert!(
+        dumped.contains("# --admin\n") && dumped.contains("# site.toml:2\n") && dumped.contains("# --to\n")
+    );
+    let folder = folder.with("again.toml", &dumped);
+    let (code, out, err) = folder.run(&["--config", "again.toml", "--check"]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(out.contains("\nadmin = 127.0.0.1:1\n"), "{out}");
+    assert!(out.ends_with("# again.toml is ok: routes 2, upstreams 2, middleware 0\n"), "{out}");
+}
+
+#[test]
+fn a_request_is_explained() {
+    let folder = Folder::new("explain").with("site.toml", SITE);
+    let (code, out, err) = folder.run(&["explain", "--config", "site.toml", "GET", "http://a/api/x"]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(out.contains("\nroute      /api/*  (site.toml:5)\n"), "{out}");
+    assert!(out.contains("\ngoes to    upstream app  (site.toml:6)\n"), "{out}");
+    let (code, _, err) = folder.run(&["explain", "GET", "gopher://a"]);
+    assert_eq!(code, 2);
+    assert_eq!(err, "myriapod: error: gopher:// is not spoken here; write http://HOST/PATH or /PATH\n");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_one_line() {
+    let (code, _, err) = Folder::new("missing").run(&["--config", "site.toml"]);
+    assert_eq!(code, 2);
+    assert_eq!(err, "myriapod: error: --config site.toml: no such file; name one that exists\n");
+}
