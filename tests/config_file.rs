@@ -147,3 +147,14 @@ fn a_file_that_is_not_there_is_one_line() {
     assert_eq!(code, 2);
     assert_eq!(err, "myriapod: error: --config site.toml: no such file; name one that exists\n");
 }
+
+#[test]
+fn a_server_whose_name_nobody_knows_is_a_warning() {
+    let site =
+        "[upstream.app]\nservers = [\"nobody.invalid:80\"]\n[[route]]\npath = \"/*\"\nproxy = \"app\"\n";
+    let folder = Folder::new("nobody").with("site.toml", site);
+    let (code, page, told) = folder.run(&["--config", "site.toml", "--check"]);
+    assert_eq!(code, 0, "{told}");
+    assert!(page.contains("site.toml is ok"), "{page}");
+    assert!(told.contains("warning: server nobody.invalid is not found: "), "{told}");
+}
