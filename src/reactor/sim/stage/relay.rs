@@ -53,7 +53,8 @@ fn gate_of(spec: &Spec, limits: Limits, directory: &mut Directory) -> Stage {
     let board = Rc::<RefCell<Switchboard>>::default();
     let operator = Operator { board: Rc::clone(&board), lay: Box::new(Wire::calm) };
     let means = means(gateway(spec, directory), limits, 64, 64, 4 * 1024);
-    let means = Means { upstream: UpstreamMeans { lines_max: 64, seed: 1, reactors: 1, reactor: 0 }, ..means };
+    let means =
+        Means { upstream: UpstreamMeans { lines_max: 64, seed: 1, reactors: 1, reactor: 0 }, ..means };
     Stage::of(Floor::new(means, Clock::scripted(), Box::new(operator)), None, board)
 }
 
