@@ -19,7 +19,7 @@ use crate::reactor::{CloseReason, Dispatching, Inbox, Means, Refusal, UpstreamMe
 use crate::server::app::App;
 use crate::server::banner::Banner;
 use crate::server::budget::{Budget, jobs_out_max, urgent_reserve};
-use crate::server::keeper::{Keeper, Resolver};
+use crate::server::keeper::{self, Keeper, Resolver};
 use crate::server::launch::Gate;
 use crate::server::reload::{Legacy, Office, Source, unix_seconds};
 use crate::server::spread::Spread;
@@ -50,6 +50,7 @@ pub(super) struct Plan<'a> {
     pub lifecycle: Arc<Lifecycle>,
     pub gateways: Arc<[Gateway]>,
     pub legacy: Legacy,
+    pub resolver: Resolver,
     pub reloads: Arc<Reloads>,
     pub keeper: Arc<KeeperTally>,
     /// What makes hashes and choices unforeseeable.
@@ -67,8 +68,7 @@ impl<'a> Plan<'a> {
         staff: Staff,
         listen: Vec<Listen>,
         admin: Option<Listen>,
-        app: App,
-        resolver: &Resolver,
+        mut app: App,
     ) -> Result<Plan<'a>, StartError> {
         let log = open_log(config)?;
         let lifecycle = Arc::new(Lifecycle::default());
@@ -83,7 +83,8 @@ impl<'a> Plan<'a> {
         reloads.took_effect(0, unix_seconds());
         let seed = seed();
         let mut legacy = Legacy::new(seed, budget.reactors);
-        legacy.book = legacy.look_up(config, resolver, &log);
+        let resolver = app.resolver.take().unwrap_or_else(keeper::of_machine);
+        legacy.book = legacy.look_up(config, &resolver, &log);
         let book = legacy.book.clone();
         let site = legacy.site(config, &book).map_err(StartError::Site)?;
         let mut plan = Plan {
@@ -97,6 +98,7 @@ impl<'a> Plan<'a> {
             lifecycle,
             gateways,
             legacy,
+            resolver,
             reloads,
             keeper: Arc::default(),
             seed,
@@ -254,7 +256,6 @@ impl<'a> Plan<'a> {
         self,
         source: Option<Source>,
         keeper: Option<Keeper>,
-        resolver: Resolver,
         inboxes: Arc<[Arc<Inbox>]>,
     ) -> Office {
         Office {
@@ -267,7 +268,7 @@ impl<'a> Plan<'a> {
             lifecycle: self.lifecycle,
             reloads: self.reloads,
             keeper,
-            resolver,
+            resolver: self.resolver,
             log: self.log,
         }
     }
