@@ -147,3 +147,48 @@ fn a_file_that_is_not_there_is_one_line() {
     assert_eq!(code, 2);
     assert_eq!(err, "myriapod: error: --config site.toml: no such file; name one that exists\n");
 }
+
+#[test]
+fn the_example_is_sound_and_says_what_it_shows() {
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/site.toml");
+    let folder = Folder::new("example");
+    let (code, out, err) = folder.run(&["--config", example, "--check"]);
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    let (code, out, _) =
+        folder.run(&["explain", "--config", example, "GET", "http://api.example.com/users/7"]);
+    assert_eq!(code, 0);
+    assert!(out.contains("\nroute      users  ") && out.contains("\npath       /v2/users/7  "), "{out}");
+}
+
+#[test]
+fn the_manual_knows_every_key_and_shows_what_is_sound() {
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("the manual");
+    let manual =
+        readme.split("\n## ").find(|part| part.starts_with("Configuration file")).expect("a section");
+    let shown = manual.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a file");
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/site.toml");
+    let folder = Folder::new("manual").with("site.toml", shown);
+    let (code, out, err) = folder.run(&["--config", "site.toml", "--check"]);
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+
+    let (_, dumped, _) = folder.run(&["--config", example, "--dump"]);
+    let site = dumped.split("\n[").skip(1).flat_map(str::lines);
+    let rows = site
+        .map(|line| line.trim_start_matches("# "))
+        .filter(|line| !line.contains(']') || line.contains(" = "));
+    let keys = rows.filter_map(|line| line.split([' ', '=']).next()).filter(|key| !key.is_empty());
+    for key in keys.filter(|key| key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-')) {
+        assert!(manual.contains(&format!("`{key}`")), "`{key}` is not in the manual");
+    }
+}
+
+#[test]
+fn a_server_whose_name_nobody_knows_is_a_warning() {
+    let site =
+        "[upstream.app]\nservers = [\"nobody.invalid:80\"]\n[[route]]\npath = \"/*\"\nproxy = \"app\"\n";
+    let folder = Folder::new("nobody").with("site.toml", site);
+    let (code, page, told) = folder.run(&["--config", "site.toml", "--check"]);
+    assert_eq!(code, 0, "{told}");
+    assert!(page.contains("site.toml is ok"), "{page}");
+    assert!(told.contains("warning: server nobody.invalid is not found: "), "{told}");
+}

@@ -7,6 +7,7 @@
 //! what happens to lines.
 
 use std::io::Write as _;
+use std::net::IpAddr;
 
 use crate::config::AccessFormat;
 use crate::http::Status;
@@ -37,6 +38,50 @@ pub struct Entry<'a> {
     pub request_id: &'a str,
     /// The trace it belongs to, if it is known to belong to one.
     pub trace_id: Option<u128>,
+    /// Its way through a site, if one of its routes took it.
+    pub passage: Option<Passage<'a>>,
+}
+
+/// A request's way through a site.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Passage<'a> {
+    /// Whom trusted proxies say they speak for.
+    pub client: Option<IpAddr>,
+    /// The route.
+    pub route: &'a str,
+    /// What on the route's way refused it; may be empty.
+    pub refused_by: &'a str,
+    /// The upstream it was passed on to; may be empty.
+    pub upstream: &'a str,
+    /// The server that answered or was asked last; may be empty.
+    pub server: &'a str,
+    /// How often servers were asked.
+    pub tries: u32,
+    /// Why no server answered; may be empty.
+    pub trouble: &'a str,
+    /// Why the fallback answered; may be empty.
+    pub fallback: &'a str,
+    /// How long what took, where it was passed on.
+    pub phases: Option<Phases>,
+}
+
+/// How long the parts of an exchange took that was passed on, in microseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Phases {
+    /// From the accept of the connection to the whole head of its first request, to 10 ms.
+    pub accept_us: u64,
+    /// From the first byte of a head that came in parts to its last, to 10 ms.
+    pub head_us: u64,
+    /// Until a server was chosen, the last time, tries that failed included.
+    pub queue_us: u64,
+    /// Until a new connection stood.
+    pub connect_us: u64,
+    /// From there to the head of the answer.
+    pub first_byte_us: u64,
+    /// From there to the last byte of it.
+    pub body_us: u64,
+    /// From there until the kernel had taken the last byte for the client.
+    pub write_us: u64,
 }
 
 /// Appends the line, its line end included.
@@ -92,7 +137,42 @@ fn write_json(out: &mut Vec<u8>, entry: &Entry<'_>) {
         // As `traceparent` has it.
         let _ = write!(out, ",\"trace_id\":\"{trace_id:032x}\"");
     }
+    if let Some(passage) = &entry.passage {
+        write_passage(out, passage);
+    }
     out.push(b'}');
+}
+
+/// `"route"` always, the others where there is something to say.
+fn write_passage(out: &mut Vec<u8>, passage: &Passage<'_>) {
+    write_json_text(out, ",\"route\":", passage.route.as_bytes());
+    if let Some(client) = passage.client {
+        let _ = write!(out, ",\"client\":\"{client}\"");
+    }
+    for (key, text) in [
+        (",\"refused_by\":", passage.refused_by),
+        (",\"upstream\":", passage.upstream),
+        (",\"server\":", passage.server),
+        (",\"trouble\":", passage.trouble),
+        (",\"fallback\":", passage.fallback),
+    ] {
+        if !text.is_empty() {
+            write_json_text(out, key, text.as_bytes());
+        }
+    }
+    let Some(phases) = passage.phases else { return };
+    write_json_number(out, ",\"tries\":", u64::from(passage.tries));
+    for (key, us) in [
+        (",\"accept_us\":", phases.accept_us),
+        (",\"head_us\":", phases.head_us),
+        (",\"queue_us\":", phases.queue_us),
+        (",\"connect_us\":", phases.connect_us),
+        (",\"first_byte_us\":", phases.first_byte_us),
+        (",\"body_us\":", phases.body_us),
+        (",\"write_us\":", phases.write_us),
+    ] {
+        write_json_number(out, key, us);
+    }
 }
 
 fn write_json_text(out: &mut Vec<u8>, key: &str, value: &[u8]) {
@@ -177,6 +257,7 @@ mod tests {
         duration_us: 42,
         request_id: "",
         trace_id: None,
+        passage: None,
     };
 
     fn line(format: AccessFormat, entry: &Entry<'_>) -> String {
@@ -267,6 +348,7 @@ mod tests {
             let entry = Entry {
                 peer: &peer, unix_ms, request_line: &request_line, host: &host, status: Status::NOT_FOUND,
                 body_bytes, referer: &referer, agent: &agent, duration_us, request_id: &request_id, trace_id,
+                passage: None,
             };
             for format in [AccessFormat::Combined, AccessFormat::Json] {
                 let line = line(format, &entry);

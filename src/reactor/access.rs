@@ -1,13 +1,17 @@
 //! Access lines as a reactor writes them: what a line needs, kept until the answer is complete.
 
+use std::net::IpAddr;
+
 use crate::base::clock::Clock;
 use crate::config::AccessFormat;
-use crate::gateway::Notes;
-use crate::gateway::access_log::{self, Entry};
+use crate::gateway::access_log::{self, Entry, Passage, Phases};
+use crate::gateway::{Arrival, Notes};
 use crate::http::{Request, Status};
 use crate::observe::log::AccessLines;
 use crate::proto::Violation;
 use crate::proto::h1::Stamp;
+use crate::reactor::SITE_MAIN;
+use crate::reactor::epoch::Epoch;
 use crate::reactor::stream::Stream;
 
 /// A reactor's hand on the access log.
@@ -26,6 +30,30 @@ pub(super) struct AccessNote {
     agent: Vec<u8>,
     request_id: String,
     trace_id: Option<u128>,
+    way: Way,
+}
+
+/// What a site adds to a line, kept likewise.
+#[derive(Default)]
+pub(super) struct Way {
+    pub client: Option<IpAddr>,
+    pub route: String,
+    pub refused_by: String,
+    pub upstream: String,
+    pub server: String,
+    pub tries: u32,
+    pub trouble: &'static str,
+    pub fallback: &'static str,
+    pub phases: Option<Phases>,
+}
+
+/// A line that is written when the answer is out.
+#[derive(Default)]
+pub(super) struct Due {
+    note: AccessNote,
+    sent: Option<Sent>,
+    began_ns: u64,
+    ended_ns: u64,
 }
 
 /// What was answered.
@@ -46,7 +74,13 @@ impl AccessNote {
         self.trace_id = notes.trace().map(|trace| trace.trace_id);
     }
 
+    /// Where what a site adds is kept.
+    pub(super) fn way_mut(&mut self) -> &mut Way {
+        &mut self.way
+    }
+
     pub(super) fn clear(&mut self) {
+        self.way.clear();
         self.peer.clear();
         self.request_id.clear();
         self.trace_id = None;
@@ -54,6 +88,67 @@ impl AccessNote {
             text.clear();
         }
     }
+}
+
+impl Way {
+    fn passage(&self) -> Option<Passage<'_>> {
+        (!self.route.is_empty()).then_some(Passage {
+            client: self.client,
+            route: &self.route,
+            refused_by: &self.refused_by,
+            upstream: &self.upstream,
+            server: &self.server,
+            tries: self.tries,
+            trouble: self.trouble,
+            fallback: self.fallback,
+            phases: self.phases,
+        })
+    }
+
+    fn clear(&mut self) {
+        for text in [&mut self.route, &mut self.refused_by, &mut self.upstream, &mut self.server] {
+            text.clear();
+        }
+        (self.client, self.phases, self.tries) = (None, None, 0);
+        (self.trouble, self.fallback) = ("", "");
+    }
+}
+
+impl Due {
+    /// Whether a line is to be written.
+    pub(super) fn is_due(&self) -> bool {
+        self.sent.is_some()
+    }
+
+    /// The answer is whole, and not out yet.
+    pub(super) fn set(&mut self, note: &mut AccessNote, sent: Sent, began_ns: u64, ended_ns: u64) {
+        debug_assert!(self.sent.is_none(), "a line that was never written");
+        std::mem::swap(&mut self.note, note);
+        (self.sent, self.began_ns, self.ended_ns) = (Some(sent), began_ns, ended_ns);
+    }
+
+    /// The answer is out, as far as it will ever be.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn write(&mut self, access: Option<&mut Access>, clock: &Clock, stamp: &Stamp) {
+        let Some(sent) = self.sent.take() else { return };
+        if let Some(phases) = &mut self.note.way.phases {
+            phases.write_us = clock.precise_ns().saturating_sub(self.ended_ns) / 1_000;
+        }
+        if let Some(access) = access {
+            access.write_note(&self.note, sent, self.began_ns, clock, stamp);
+        }
+        self.note.clear();
+    }
+}
+
+/// What a site adds to the line of a request that was answered at once.
+pub(super) fn passage_of<'a>(epoch: &'a Epoch, notes: &Notes, arrival: &Arrival) -> Option<Passage<'a>> {
+    let route = &epoch.gateway(SITE_MAIN).site()?.routes()[notes.route()?];
+    let refusers = &route.series().refusers;
+    let refused_by = notes.refuser().and_then(|number| refusers.get(number)).map_or("", |name| name);
+    let client = arrival.client.filter(|_| arrival.is_trusted);
+    Some(Passage { client, route: route.name(), refused_by, ..Passage::default() })
 }
 
 impl Access {
@@ -64,11 +159,12 @@ impl Access {
         request: &Request<'_>,
         notes: &Notes,
         sent: Sent,
+        passage: Option<Passage<'_>>,
         stream: &S,
-        clock: &Clock,
-        stamp: &Stamp,
+        (clock, stamp): (&Clock, &Stamp),
     ) {
         self.put(&Entry {
+            passage,
             peer: &stream.peer(),
             unix_ms: stamp.second() * 1_000,
             request_line: request.line(),
@@ -133,6 +229,7 @@ impl AccessNote {
             duration_us: 0,
             request_id: &self.request_id,
             trace_id: self.trace_id,
+            passage: self.way.passage(),
         }
     }
 }

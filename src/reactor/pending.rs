@@ -15,7 +15,7 @@ use crate::gateway::{Notes, Ticket};
 use crate::http::{Method, Status};
 use crate::observe::site::class;
 use crate::reactor::SITE_MAIN;
-use crate::reactor::access::{AccessNote, Sent};
+use crate::reactor::access::{AccessNote, Due, Sent};
 use crate::reactor::client::let_go;
 use crate::reactor::dispatch::Dispatch;
 use crate::reactor::epoch::Epoch;
@@ -59,6 +59,8 @@ pub(super) struct Pending {
     pub announced: Option<u64>,
     pub notes: Notes,
     pub note: AccessNote,
+    /// The line of the last exchange that was passed on, until its answer is out.
+    pub due_line: Due,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -148,15 +150,18 @@ impl Pending {
     }
 
     /// Writes down what was answered, if anything was.
-    pub(super) fn account<S: Stream>(&self, turn: &mut Turn<'_, S>) {
+    pub(super) fn account<S: Stream>(&mut self, turn: &mut Turn<'_, S>) {
         let Some(status) = self.status else { return };
         let took_ns = turn.clock.precise_ns().saturating_sub(self.began_ns);
         turn.tally.latency.record(took_ns, 1);
         if let Some(epoch) = &self.epoch {
             count_route(epoch, &self.notes, status, took_ns, turn.lines.reactor);
         }
+        let sent = Sent { status, body_bytes: self.sent };
+        if self.stage == Stage::Relaying {
+            return self.due_line.set(&mut self.note, sent, self.began_ns, turn.clock.precise_ns());
+        }
         if let Some(access) = &mut turn.access {
-            let sent = Sent { status, body_bytes: self.sent };
             access.write_note(&self.note, sent, self.began_ns, turn.clock, turn.stamp);
         }
     }

@@ -35,7 +35,7 @@ use crate::observe::Reloads;
 use crate::observe::Shown;
 use crate::observe::log::{Level, Log};
 use crate::reactor::{Generation, Inbox, Notice, SITE_MAIN};
-use crate::server::keeper::{Duties, Keeper, Resolver, Sights, names_of, resolve_all};
+use crate::server::keeper::{Duties, Keeper, Resolver, Sights, files_of, names_of, resolve_all};
 
 /// How long a start or a reload waits for addresses: a name that is found later is used from then on.
 const NAMES_PATIENCE: Duration = Duration::from_secs(2);
@@ -213,7 +213,7 @@ impl Office {
     fn run(mut self, desk: &Desk) {
         // Of the two it is the reactors that somebody waits for.
         let _ = setpriority_process(Some(gettid()), NICE);
-        let files = self.sights();
+        let files = self.sights(Sights::clone);
         self.attend(files);
         loop {
             match self.next_wish(&desk.wishes) {
@@ -244,20 +244,31 @@ impl Office {
         }
     }
 
-    fn sights(&self) -> Sights {
+    /// How all files look that the configuration is read from, if they are watched: its own as they are
+    /// picked, and those that it names.
+    fn sights(&self, pick: impl Fn(&Sights) -> Sights) -> Sights {
         match &self.source {
-            Some(source) if self.config.fixed.watches => Sights::of(&source.files),
+            Some(source) if self.config.fixed.watches => {
+                let mut sights = pick(&source.files);
+                sights.add(files_of(&self.config.site));
+                sights
+            }
             _ => Sights::default(),
         }
     }
 
     fn reload(&mut self) {
         // Taken before it is read: what changes meanwhile is seen then.
-        let files = self.sights();
+        let mut files = self.sights(Sights::again);
         let Some(source) = &mut self.source else { return };
         // What others wrote is called here, and a reload that panics must not be the last one.
         let read = guarded(|| (source.read)()).unwrap_or_else(|| Err(vec![String::from("a panic")]));
-        let outcome = read.and_then(|config| self.adopt(config));
+        let outcome = read.and_then(|config| {
+            if self.config.fixed.watches {
+                files.add(files_of(&config.site));
+            }
+            self.adopt(config)
+        });
         match outcome {
             Ok(told) => {
                 self.reloads.ok.add(1);
@@ -297,7 +308,7 @@ impl Office {
             Ok(site) => {
                 self.put_in_force(site);
                 self.log.event(Level::Info, "resolve", "names have other addresses, which are used now");
-                let files = self.sights();
+                let files = self.sights(Sights::again);
                 self.attend(files);
             }
             // A key file, say, that is gone by now: the addresses come with the next reload.

@@ -5,6 +5,7 @@ mod common;
 mod load;
 
 use std::fs;
+use std::net::TcpListener;
 
 use common::{Client, Folder, Server, eventually};
 use rustix::process::Signal;
@@ -126,6 +127,21 @@ fn a_saved_file_takes_effect_when_it_is_watched() {
     assert_eq!(Client::get(server.address(), "/say").text(), "old");
     folder.write("site.toml", says("new").as_bytes());
     eventually("the new one", || Client::get(server.address(), "/say").text() == "new");
+}
+
+#[test]
+fn a_file_that_the_site_names_is_watched_too() {
+    let folder = Folder::new();
+    folder.write("sorry.html", b"old");
+    let gone = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
+    let site = format!(
+        "[upstream.app]\nservers = [\"{gone}\"]\nfallback = {{ file = \"sorry.html\", status = 503 }}\n\
+         [[route]]\npath = \"/app/*\"\nproxy = \"app\"\n"
+    );
+    let server = serve(&folder, &site, &["--watch=on"]);
+    assert_eq!(Client::get(server.address(), "/app/").text(), "old");
+    folder.write("sorry.html", b"a new one");
+    eventually("the new one", || Client::get(server.address(), "/app/").text() == "a new one");
 }
 
 #[test]

@@ -20,6 +20,7 @@ pub(super) fn read(reader: &mut Reader<'_>, mut section: Section<'_>) -> StepKin
     }
     if let Some(value) = section.take(reader, "users-file") {
         let read = value::text(value.get_ref()).and_then(|text| from_file(&reader.path(text)));
+        reader.files.extend(value::text(value.get_ref()).map(|text| reader.path(text)));
         match read {
             Ok(more) => users.extend(more),
             Err(problem) => reader.mistake(value.span(), problem),

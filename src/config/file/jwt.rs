@@ -95,6 +95,7 @@ fn key(reader: &mut Reader<'_>, section: &Section<'_>, value: &Value<'_>) -> Opt
         }
         Some("jwks") => {
             let path = file_path(reader, &mut inner, "jwks");
+            reader.files.extend(path.clone());
             path.and_then(|path| {
                 let is_sound = value::bytes(&path).and_then(|bytes| jwks(&bytes));
                 is_sound.map_err(|problem| reader.mistake(inner.value_place("jwks"), problem)).ok()?;
@@ -119,16 +120,17 @@ fn local(reader: &mut Reader<'_>, section: &mut Section<'_>, way: &'static str) 
     }
     let algorithm = section.get(reader, "algorithm", |value| choose(ALGORITHMS, value::text(value)?));
     let id = section.get(reader, "id", |value| value::text(value).map(String::from));
-    let folder = reader.path("");
+    let (folder, mut file) = (reader.path(""), None);
     let key = section.get(reader, way, |value| {
         let text = value::text(value)?;
         let bytes = match way {
             "secret" | "key" => text.as_bytes().to_vec(),
             "secret-hex" => from_hex(text)?,
-            _ => whole_lines(value::bytes(&folder.join(text))?),
+            _ => whole_lines(value::bytes(file.insert(folder.join(text)))?),
         };
         checked(algorithm, way, bytes)
     });
+    reader.files.extend(file);
     Some(KeySource::Local { algorithm: algorithm?, id, key: key? })
 }
 

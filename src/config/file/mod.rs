@@ -85,7 +85,8 @@ fn site(reader: &mut Reader<'_>, top: &mut Section<'_>) -> Site {
     let trust = top.inner(reader, "trust").map(|section| middleware::trust(reader, section));
     let mut names = route::Names { upstreams: &mut upstreams, steps: &steps };
     let routes = routes(reader, top, &mut names);
-    let site = Site { routes, upstreams, steps, trust: trust.unwrap_or_default() };
+    let files = std::mem::take(&mut reader.files).into_iter().collect();
+    let site = Site { routes, upstreams, steps, trust: trust.unwrap_or_default(), files };
     unused(reader, &site, &entries, &step_entries);
     site
 }

@@ -1,6 +1,6 @@
 //! What has been found in a file so far: mistakes, warnings, and where each key stands.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -16,6 +16,8 @@ pub(super) struct Reader<'s> {
     warnings: Vec<(Spot, String)>,
     /// The lines of keys, by their whole name: `upstream.app.balance`.
     pub lines: BTreeMap<String, u32>,
+    /// Other files that were read, or will be.
+    pub files: BTreeSet<PathBuf>,
 }
 
 /// Mistakes and warnings, each in the order of their places.
@@ -32,6 +34,7 @@ impl<'s> Reader<'s> {
             mistakes: Vec::new(),
             warnings: Vec::new(),
             lines: BTreeMap::new(),
+            files: BTreeSet::new(),
         }
     }
 

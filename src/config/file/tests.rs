@@ -2,9 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::config::raw::{Place, Written};
 use crate::config::site::*;
+use crate::config::{Config, Loaded};
 use crate::http::{Method, MethodSet, Status};
 
 /// Reads a text as `site.toml` in the root folder.
@@ -594,4 +597,103 @@ fn what_no_route_uses_is_a_warning() {
         "site.toml:1:11: no route goes to `a`\n    1 | [upstream.a]\n      |           ^\n\
          site.toml:3:13: no route uses `b`\n    3 | [middleware.b]\n      |             ^\n"
     );
+}
+
+/// Pieces that a file is made of, right and wrong.
+fn pieces() -> impl Strategy<Value = String> {
+    prop_oneof![sound_pieces(), any_pieces()]
+}
+
+/// Tables that are sound alone, and together mostly.
+fn sound_pieces() -> impl Strategy<Value = String> {
+    let route = |number: usize, what: &str| format!("[[route]]\npath = \"/{number}\"\n{what}\n");
+    let what = prop::sample::select(vec![
+        "proxy = \"a\"\nhost-header = \"{x}\"\nstrip-prefix = \"/1\"",
+        "proxy = \"unix:x\"\nrewrite = \"/{{{path}}}{query}\"",
+        "redirect = \"https://{host}\"\nstatus = 302\nuse = [\"b\", \"c\"]",
+        "respond = { status = 503, body = \"\\u0000é\\\"\" }\nmax-body = 7\nmethods = [\"PUT\"]",
+        "respond = \"\"\nheaders = { a = \"\", B = true }\nhost = \"*.a\"\nname = \"\\\"\"",
+    ]);
+    let tables = "[upstream.a]\nservers = [\"x\", { url = \"http://[::1]\", weight = 0 }]\nbreaker.share = 3\n\
+                  [upstream.\"é.\"]\nservers = 1\nhash-by = \"cookie:a\"\neject = { slower-than = 2 }\n\
+                  [middleware.b]\nheaders.request = { add = { a = [\"1\", \"2\"], b = 3 }, remove = \"c\" }\n\
+                  [middleware.c]\naccess = { deny = [\"::/0\"] }\n";
+    let tables = tables.replace("\"x\"", "\"http://x\"");
+    prop::collection::vec(what, 0..8).prop_map(move |routes| {
+        let routes = routes.iter().enumerate().map(|(number, what)| route(number, what));
+        tables.clone() + &routes.collect::<String>()
+    })
+}
+
+fn any_pieces() -> impl Strategy<Value = String> {
+    let piece = prop::sample::select(vec![
+        "[upstream.a]\n",
+        "[middleware.b]\n",
+        "[[route]]\n",
+        "[trust]\n",
+        "servers = [9000, \"x:1\"]\n",
+        "proxy = \"a\"\n",
+        "proxy = \"http://127.0.0.1:1\"\n",
+        "path = \"/{a}/{*b}\"\n",
+        "path = \"/x/*\"\n",
+        "rewrite = \"/{b}{query}\"\n",
+        "use = \"b\"\n",
+        "rate-limit = { requests = 1 }\n",
+        "jwt = { keys = [] }\n",
+        "fallback = { upstream = \"a\" }\n",
+        "respond = { body = \"é\" }\n",
+        "host = [\"a\", \"*.b\"]\n",
+        "methods = \"GET\"\n",
+        "listen = [\":1\"]\n",
+        "health = true\n",
+        "= \u{1b}\t",
+        "{",
+        "\"",
+        "é",
+        "\r\n",
+        "retries = ",
+        "99999999999999999999",
+        "1e400\n",
+        "true\n",
+        "1979-05-27\n",
+        "[[upstream]]\n",
+        "[route]\n",
+        "route = 1\n",
+        "middleware = [1]\n",
+    ]);
+    prop::collection::vec(piece, 0..24).prop_map(|pieces| pieces.concat())
+}
+
+/// A route begins on another line in another file.
+fn without_lines(mut site: Site) -> Site {
+    site.routes.iter_mut().for_each(|route| route.line = 0);
+    site
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_understood_or_refused_at_places_that_it_has(text in prop_oneof![pieces(), any::<String>()]) {
+        let told = file(&text);
+        let lines = text.split('\n').count() as u32;
+        for mistake in told.mistakes.iter().chain(&told.warnings) {
+            let excerpt = mistake.excerpt.as_ref().expect("a place");
+            prop_assert!((1..=lines).contains(&excerpt.spot.line), "{mistake}");
+            prop_assert_eq!(excerpt.text.lines().count(), 2);
+            prop_assert!(!mistake.to_string().replace('\n', "").chars().any(char::is_control), "{mistake}");
+        }
+        // What has no mistakes has nothing that points nowhere.
+        if told.mistakes.is_empty() {
+            for route in &told.site.routes {
+                prop_assert!(route.steps.iter().all(|step| *step < told.site.steps.len()));
+                if let Action::Proxy(proxy) = &route.action {
+                    prop_assert!(!told.site.upstreams[proxy.upstream].servers.is_empty());
+                }
+            }
+            let config = Config { site: told.site.clone(), ..Config::default() };
+            let (warnings, raw, lines) = (Vec::new(), Raw::default(), BTreeMap::new());
+            let again = file(&Loaded { config, warnings, raw, file: None, lines }.dump());
+            prop_assert!(again.mistakes.is_empty(), "{}", page(&again.mistakes));
+            prop_assert_eq!(without_lines(again.site), without_lines(told.site));
+        }
+    }
 }

@@ -334,6 +334,7 @@ fn fallback(reader: &mut Reader<'_>, section: &mut Section<'_>, names: &[&str]) 
             let path = value::text(value.get_ref()).and_then(|text| value::file(reader.path(text)));
             path.map_err(|problem| reader.mistake(value.span(), problem)).ok()
         });
+        reader.files.extend(file.clone());
         file.map(|path| Fallback::File { path, status: status.unwrap_or(reply::UNAVAILABLE) })
     } else {
         Some(Fallback::Respond(reply::fields(reader, &mut inner, reply::UNAVAILABLE)))

@@ -33,6 +33,8 @@ pub struct Site {
     pub steps: Vec<Step>,
     /// Whom to believe about who a client is.
     pub trust: Trust,
+    /// Files that it was read from besides the configuration's own: keys, passwords, fallbacks.
+    pub files: Vec<PathBuf>,
 }
 
 /// Whom to believe about who a client is.

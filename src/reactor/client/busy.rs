@@ -52,9 +52,18 @@ impl Busy {
         self.input.is_empty() && self.output.is_empty() && self.machine.is_between_requests()
     }
 
+    /// The answer to the last exchange that was passed on is out, or will never be.
+    #[inline]
+    pub(super) fn write_due_line<S: Stream>(&mut self, turn: &mut Turn<'_, S>) {
+        if self.pending.due_line.is_due() {
+            self.pending.due_line.write(turn.access.as_deref_mut(), turn.clock, turn.stamp);
+        }
+    }
+
     /// Forgets what one client left, before another gets it.
     pub(in crate::reactor) fn wipe<S: Stream>(&mut self, turn: &mut Turn<'_, S>) {
         self.pending.abandon(turn);
+        self.write_due_line(turn);
         if self.input.is_taken() {
             self.input = turn.lines.unshelve();
         }

@@ -12,7 +12,7 @@ use crate::http::{Body, Framing, Method, Request, Response, Status};
 use crate::observe::Tally;
 use crate::observe::log::{Level, Log};
 use crate::proto::{Progress, Violation};
-use crate::reactor::access::Sent;
+use crate::reactor::access::{Sent, passage_of};
 use crate::reactor::pending::count_route;
 use crate::reactor::stream::Stream;
 use crate::reactor::turn::{CloseReason, Step, Turn};
@@ -187,7 +187,9 @@ impl<S: Stream> Client<S> {
         busy.answered += 1;
         count_answer(sent.status, turn);
         if let Some(access) = &mut turn.access {
-            access.write(&request, turn.notes, sent, &self.stream, turn.clock, turn.stamp);
+            let passage = passage_of(turn.epoch, turn.notes, turn.arrival);
+            let when = (turn.clock, &*turn.stamp);
+            access.write(&request, turn.notes, sent, passage, &self.stream, when);
         }
         busy.input.consume(head_len);
     }

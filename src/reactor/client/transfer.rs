@@ -116,6 +116,7 @@ impl<S: Stream> Client<S> {
         turn: &mut Turn<'_, S>,
         share: &mut Share,
     ) -> Result<Rest, CloseReason> {
+        busy.write_due_line(turn);
         let Life::Ending(reason) = self.life else {
             let has_more =
                 self.readiness.is_readable() || !busy.input.is_empty() || busy.pending.has_something_to_say();

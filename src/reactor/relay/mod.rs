@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use crate::base::buffer::ReadBuffer;
 use crate::base::clock::Tick;
+use crate::gateway::access_log;
 use crate::http::Method;
 use crate::proto::h1::answer::AnswerReader;
 use crate::reactor::epoch::Epoch;
@@ -45,6 +46,8 @@ pub(super) struct Relay {
     /// Numbers of the servers that failed this request.
     pub tried: Vec<u32>,
     pub tries: u32,
+    /// How often servers were asked.
+    pub asked: u32,
     /// What chooses the server, where one key is to meet one server.
     pub key: Option<u64>,
     pub upload: Upload,
@@ -103,6 +106,18 @@ pub(super) struct Phases {
     pub connected_ns: u64,
     pub sent_ns: u64,
     pub first_byte_ns: u64,
+}
+
+impl Phases {
+    /// How long what took, until now.
+    pub(super) fn tell(&self, began_ns: u64, now_ns: u64, told: &mut access_log::Phases) {
+        let us = |from: u64, until: u64| if until > 0 { until.saturating_sub(from) / 1_000 } else { 0 };
+        let stood_ns = self.connected_ns.max(self.chosen_ns);
+        told.queue_us = us(began_ns, self.chosen_ns);
+        told.connect_us = us(self.chosen_ns, self.connected_ns);
+        told.first_byte_us = us(stood_ns, self.first_byte_ns);
+        told.body_us = if self.first_byte_ns > 0 { us(self.first_byte_ns, now_ns) } else { 0 };
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -182,6 +197,7 @@ impl Default for Relay {
             was_stale: false,
             tried: Vec::new(),
             tries: 0,
+            asked: 0,
             key: None,
             upload: Upload::default(),
             reader: AnswerReader::new(Method::Get, false),
@@ -238,6 +254,8 @@ impl Relay {
         self.upload.rewind();
         self.reader = AnswerReader::new(self.method, self.asks_upgrade);
         self.dues.step = None;
+        // Each try may wait for a connection anew.
+        self.dues.queue = None;
         self.phases.sent_ns = 0;
     }
 

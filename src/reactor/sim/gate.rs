@@ -72,8 +72,8 @@ impl Scene {
         let board = Rc::new(RefCell::new(Switchboard::default()));
         let mut lay_dice = dice.fork();
         let lay = Box::new(move || {
-            let is_tight = lay_dice.one_in(8);
-            Wire::new(lay_dice.fork(), is_tight)
+            let least = *lay_dice.pick(&[100, 2_000, 2_000, 2_000]);
+            Wire::with_room(lay_dice.fork(), least, 30 * least)
         });
         let operator = Operator { board: Rc::clone(&board), lay };
         let reload_at = dice.one_in(4).then(|| dice.below(300) as u32);
@@ -132,9 +132,10 @@ impl Scene {
     fn tell(&self, number: usize, text: &str) -> String {
         let guest = &self.inside[number];
         let (manner, answers, now_ms, is_good) = (guest.manner, guest.answers, self.now_ms, self.is_good);
-        let closes = self.closes();
+        let (closes, town) = (self.closes(), self.town.shown());
         format!(
-            "guest {number}, {manner:?}, {answers} answers, good {is_good}, {now_ms} ms: {text}; {closes:?}"
+            "guest {number}, {manner:?}, {answers} answers, good {is_good}, {now_ms} ms: {text}\n\
+             {closes:?}\n{town}"
         )
     }
 
@@ -151,7 +152,10 @@ impl Scene {
         let guests: Vec<_> = guests.map(|(number, guest)| (number, guest.manner, guest.answers)).collect();
         let (waiting, open) = (self.lobby.len(), self.floor.open());
         let (now_ms, closes) = (self.now_ms, self.closes());
-        format!("no end: {guests:?}, {waiting} outside, {open} open, {now_ms} ms, {closes:?}")
+        let (town, is_busy) = (self.town.shown(), self.floor.is_busy());
+        format!(
+            "no end: {guests:?}, {waiting} outside, {open} open, busy {is_busy}, {now_ms} ms, {closes:?}\n{town}"
+        )
     }
 
     fn now(&self) -> Tick {

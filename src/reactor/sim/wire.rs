@@ -77,8 +77,13 @@ pub(super) enum News {
 
 impl Wire {
     /// A tight one has room for a few bytes at a time.
-    pub(super) fn new(mut dice: Dice, is_tight: bool) -> Wire {
+    pub(super) fn new(dice: Dice, is_tight: bool) -> Wire {
         let (least, most) = if is_tight { (1, 100) } else { (2_000, 60_000) };
+        Wire::with_room(dice, least, most)
+    }
+
+    /// One with room for so many bytes at a time, either way.
+    pub(super) fn with_room(mut dice: Dice, least: usize, most: usize) -> Wire {
         let (inbox_max, outbox_max) = (dice.size(least, most), dice.size(least, most));
         Wire {
             dice,

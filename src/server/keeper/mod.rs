@@ -230,7 +230,7 @@ pub fn files_of(site: &Site) -> impl Iterator<Item = &Path> {
         Some(Fallback::File { path, .. }) => Some(&**path),
         _ => None,
     });
-    key_sets.chain(fallbacks)
+    site.files.iter().map(|path| &**path).chain(key_sets).chain(fallbacks)
 }
 
 /// Descriptors that the keeper may have open in the process's own table, for a site with so many servers to

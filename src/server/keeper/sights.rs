@@ -45,7 +45,8 @@ impl Sights {
     }
 
     /// The same files as they are now.
-    pub(super) fn again(&self) -> Sights {
+    #[must_use]
+    pub fn again(&self) -> Sights {
         Sights(self.0.keys().map(|path| (path.clone(), see(path))).collect())
     }
 

@@ -3,22 +3,25 @@
 use std::path::PathBuf;
 
 use crate::config::Config;
+use crate::server::keeper::Sights;
 
 /// See the module.
 pub struct Source {
     pub(super) read: Box<dyn FnMut() -> Result<Config, Vec<String>> + Send>,
-    pub(super) files: Vec<PathBuf>,
+    /// As they looked when they were named.
+    pub(super) files: Sights,
 }
 
 impl Source {
     /// Asks that function, on a thread of its own. It tells every mistake.
     pub fn new(read: impl FnMut() -> Result<Config, Vec<String>> + Send + 'static) -> Source {
-        Source { read: Box::new(read), files: Vec::new() }
+        Source { read: Box::new(read), files: Sights::default() }
     }
 
-    /// Names files in which the configuration lies: when the settings say so, they are watched.
+    /// Names files in which the configuration lies: when the settings say so, they are watched. To be said
+    /// before they are read for the start: what changes from here on is seen.
     #[must_use]
     pub fn in_files(self, files: impl IntoIterator<Item = PathBuf>) -> Source {
-        Source { files: files.into_iter().collect(), ..self }
+        Source { files: Sights::of(files), ..self }
     }
 }

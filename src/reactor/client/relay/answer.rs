@@ -1,7 +1,7 @@
 //! What a server says, on its way to the client.
 
 use super::super::busy::Busy;
-use super::{Client, count_out, end_try};
+use super::{Client, count_out, end_try, note_way};
 use crate::base::clock::Tick;
 use crate::gateway::site::Site;
 use crate::gateway::upstream::{FailureKind, Outcome};
@@ -204,6 +204,7 @@ impl<S: Stream> Client<S> {
             busy.machine.finish_with(&relay.trailers, &mut busy.output);
         }
         relay.stage = Stage::Over;
+        note_way(relay, site, busy, turn);
         self.conclude(busy, turn);
     }
 }

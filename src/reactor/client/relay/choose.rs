@@ -33,6 +33,7 @@ impl<S: Stream> Client<S> {
         endpoint.tallies.of(turn.lines.reactor).begun.add(1);
         relay.member = member;
         relay.is_counted = true;
+        relay.asked += 1;
         relay.phases.chosen_ns = turn.clock.now_ns();
         if relay.names_server {
             relay.upload.set_host(endpoint.name.as_bytes());

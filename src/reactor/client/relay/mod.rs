@@ -27,7 +27,7 @@ use crate::http::{Response, Status};
 use crate::observe::log::Level;
 use crate::observe::site::CHANGES;
 use crate::proto::h1::encode::trailer_name;
-use crate::reactor::relay::{Relay, Stage};
+use crate::reactor::relay::{Relay, Stage, Trouble};
 use crate::reactor::stream::Stream;
 use crate::reactor::turn::Turn;
 
@@ -193,6 +193,31 @@ impl<S: Stream> Client<S> {
         if is_leaving && !relay.is_answering() && relay.dues.gone.is_none() {
             relay.dues.gone = Some(turn.clock.after_ms(LISTENS_MS_MAX));
         }
+    }
+}
+
+/// What the access log tells of it, when it ends.
+fn note_way<S: Stream>(relay: &Relay, site: &Site, busy: &mut Busy, turn: &Turn<'_, S>) {
+    if turn.access.is_none() {
+        return;
+    }
+    let cluster = &site.clusters()[relay.cluster];
+    let trouble = busy.pending.trouble.map_or("", Trouble::label);
+    let began_ns = busy.pending.began_ns;
+    let way = busy.pending.note.way_mut();
+    way.upstream.clear();
+    way.upstream.push_str(&cluster.spec.name);
+    way.server.clear();
+    if relay.phases.chosen_ns > 0
+        && let Some(member) = cluster.members.get(relay.member)
+    {
+        way.server.push_str(&member.endpoint.label);
+    }
+    way.tries = relay.asked;
+    way.trouble = trouble;
+    way.fallback = relay.cause.map_or("", Trouble::label);
+    if let Some(phases) = &mut way.phases {
+        relay.phases.tell(began_ns, turn.clock.precise_ns(), phases);
     }
 }
 

@@ -5,11 +5,14 @@ use std::sync::Arc;
 
 use super::super::busy::Busy;
 use super::Client;
+use crate::base::clock::Tick;
 use crate::config::site::{HostRule, PathRule, Proxy};
 use crate::gateway::Exchange;
+use crate::gateway::access_log::Phases;
 use crate::gateway::route::Params;
 use crate::gateway::site::{Site, key, template};
 use crate::http::{Framing, Request};
+use crate::proto::Wait;
 use crate::proto::h1::ask::{self, Ask, Forwarded};
 use crate::reactor::pending::Stage as PendingStage;
 use crate::reactor::relay::Relay;
@@ -29,13 +32,22 @@ impl<S: Stream> Client<S> {
         let epoch = Arc::clone(turn.epoch);
         let Some(site) = epoch.gateway(self.site).site() else { return };
         let Some(proxy) = site.routes()[route].pass() else { return };
-        let index = &*turn.index;
+        busy.write_due_line(turn);
+        let arrived = self.arrival_us(busy, turn);
         let pending = &mut busy.pending;
         pending.keep = busy.machine.number() + 1 < turn.limits.requests_max;
-        pending.method = Some(index.method);
+        pending.method = Some(turn.index.method);
         pending.began_ns = turn.clock.now_ns();
         pending.notes.copy_from(turn.notes);
         self.keep_note(busy, turn);
+
+        if turn.access.is_some() {
+            let arrival = &*turn.arrival;
+            let way = busy.pending.note.way_mut();
+            way.client = arrival.client.filter(|_| arrival.is_trusted);
+            way.route.push_str(site.routes()[route].name());
+            way.phases = Some(arrived);
+        }
 
         let mut relay = turn.lines.lend_relay();
         let request = Request::new(turn.index, busy.input.unread());
@@ -58,6 +70,18 @@ impl<S: Stream> Client<S> {
         busy.pending.epoch = Some(epoch);
         busy.pending.stage = PendingStage::Relaying;
         busy.pending.relay = Some(relay);
+    }
+
+    /// How long the head took to come, as far as deadlines remember it.
+    fn arrival_us(&self, busy: &Busy, turn: &Turn<'_, S>) -> Phases {
+        let span_ms = turn.limits.head_ms_max;
+        let left = self.deadline.since(turn.clock.now()) * Tick::MS;
+        let waited_us = u64::from(span_ms.saturating_sub(left)) * 1_000;
+        match (self.wait, busy.machine.number()) {
+            (Wait::Head, 0) => Phases { accept_us: waited_us, ..Phases::default() },
+            (Wait::Head, _) => Phases { head_us: waited_us, ..Phases::default() },
+            _ => Phases::default(),
+        }
     }
 
     fn set_dues(&self, relay: &mut Relay, site: &Site, turn: &Turn<'_, S>) {

@@ -2,7 +2,7 @@
 
 use super::super::busy::Busy;
 use super::super::deferred::Stand;
-use super::{Client, end_try, now_ms};
+use super::{Client, end_try, note_way, now_ms};
 use crate::gateway::site::{Fallback, Site};
 use crate::gateway::upstream::{FailureKind, Outcome};
 use crate::http::{Response, Status};
@@ -112,6 +112,7 @@ impl<S: Stream> Client<S> {
         }
         relay.stage = Stage::Over;
         busy.pending.trouble = Some(trouble);
+        note_way(relay, site, busy, turn);
         self.answer_deferred(response, busy, turn);
         Stand::Moved
     }

@@ -4,7 +4,7 @@ use super::super::Life;
 use super::super::busy::{Busy, Share};
 use super::super::deferred::Stand;
 use super::super::transfer::Filled;
-use super::{Client, count_out, end_try};
+use super::{Client, count_out, end_try, note_way};
 use crate::gateway::site::Site;
 use crate::gateway::upstream::Outcome;
 use crate::http::{Body, Fields, Response, Status};
@@ -69,6 +69,7 @@ impl<S: Stream> Client<S> {
             let outcome = Outcome::Success { latency_us: 0 };
             end_try(relay, site, outcome, turn);
             relay.stage = Stage::Over;
+            note_way(relay, site, busy, turn);
             self.conclude(busy, turn);
             self.life = Life::Ending(CloseReason::Finished);
             return Stand::Waits;

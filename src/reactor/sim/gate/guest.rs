@@ -85,7 +85,11 @@ impl Guest {
             .pick(&[Polite, Polite, Polite, Polite, HalfCloses, Drips, NeverReads, Slow, Resets, Leaves]);
         let is_tight = dice.one_in(4);
         let mut guest = Guest {
-            wire: Rc::new(RefCell::new(Wire::new(dice.fork(), is_tight))),
+            wire: Rc::new(RefCell::new(Wire::with_room(
+                dice.fork(),
+                if is_tight { 50 } else { 2_000 },
+                if is_tight { 500 } else { 60_000 },
+            ))),
             manner,
             book: Rc::clone(book),
             say: VecDeque::new(),

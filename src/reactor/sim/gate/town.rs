@@ -66,6 +66,12 @@ impl Town {
         could
     }
 
+    /// How each connection stands that the floor has not closed, for who looks into a failure.
+    pub(super) fn shown(&self) -> String {
+        let lines = self.lines.iter().filter(|line| !line.wire.borrow().closed || line.deed.is_some());
+        lines.map(ServerLine::shown).collect::<Vec<_>>().join("; ")
+    }
+
     fn take(&mut self, call: Call, now_ms: u64) -> ServerLine {
         let mood = self.moods[usize::from(call.server)];
         let late_ms = if self.dice.one_in(2) { 0 } else { self.dice.size(0, 100) as u64 };
@@ -106,7 +112,7 @@ impl ServerLine {
                 self.taken += bytes.len();
                 if self.ear.is_raw && !self.has_ended {
                     wire.transit.extend(bytes);
-                } else if self.has_ended && !wire.closed {
+                } else if self.has_ended && !wire.closed && self.mood != Mood::Good {
                     // Nobody is there any more.
                     wire.break_off();
                 }
@@ -117,6 +123,18 @@ impl ServerLine {
         }
         drop(wire);
         could | self.go_on(now_ms, book)
+    }
+
+    fn shown(&self) -> String {
+        let wire = self.wire.borrow();
+        let acts = self.deed.as_ref().map(|deed| (deed.acts.len(), deed.is_early, deed.switches));
+        let heard = self.ear.requests.last();
+        let rooms = (wire.unread(), wire.outbox.len(), wire.outbox_max);
+        let flags = (wire.closed, wire.write_closed, wire.fin_in_transit, wire.reset, wire.standing);
+        format!(
+            "line {}: {:?}, deed {acts:?}, {heard:?}, taken {}, reads {}, over {}, {rooms:?}, {flags:?}",
+            self.number, self.mood, self.taken, self.reads, self.is_over
+        )
     }
 
     fn listen(&mut self, book: &mut Book) {
@@ -131,7 +149,12 @@ impl ServerLine {
         }
         let has_more = self.ear.requests.len() > was && !self.ear.is_raw;
         if self.is_over && has_more && !book.raced.contains(&self.number) {
-            book.complain(format!("line {} is used though it was not to be", self.number));
+            let said = book.said.iter().rev().find(|said| said.line == self.number);
+            let text = format!(
+                "line {} is used though it was not to be: {said:?}, {:?}",
+                self.number, self.ear.requests
+            );
+            book.complain(text);
         }
     }
 
