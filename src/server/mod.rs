@@ -97,7 +97,7 @@ impl Server {
         Server::start_with(config, App { source: Some(source), ..App::default() })
     }
 
-    fn start_with(config: &Config, mut app: App) -> Result<Server, StartError> {
+    fn start_with(config: &Config, app: App) -> Result<Server, StartError> {
         let began = Instant::now();
         // A failure to raise the limit shows in the budget, which is made of what the limit then is.
         let _ = host::raise_descriptor_limit();
@@ -109,7 +109,6 @@ impl Server {
         let spread = Spread::arrange(config, reactors)?;
         let staff = Staff::of(config.fixed.workers.unwrap_or(host.cpus));
         let routes = app.patterns.clone();
-        let source = app.source.take();
         let plan = Plan::new(config, budget, spread, staff, listen, admin, app)?;
         plan.spread.tell(&plan.log);
         let (bell, alarm) = mpsc::channel();
@@ -117,7 +116,7 @@ impl Server {
         let shop = plan.workshop(&gates);
         let workers = plan.start_workers(shop.as_ref())?;
         let desk = Desk::new();
-        let keeper = start_keeper(&plan, source.is_some(), &desk)?;
+        let keeper = start_keeper(&plan, &desk)?;
         let reactors = plan.launch(gates, shop.as_ref(), &bell)?;
         drop(claims);
 
@@ -137,7 +136,7 @@ impl Server {
             listen: plan.listen.clone(),
             alarm: Some(alarm),
         };
-        let office = plan.into_office(source, keeper, Arc::clone(&server.drainer.inboxes));
+        let office = plan.into_office(keeper, Arc::clone(&server.drainer.inboxes));
         let no_thread = |error| StartError::System { attempt: "start a thread", error };
         let reloading = office.is_needed().then(|| Reloading::start(desk, office)).transpose();
         server.reloading = reloading.map_err(no_thread)?;
@@ -249,8 +248,8 @@ impl Drop for Server {
 }
 
 /// Before reactors leave the table of descriptors, so that they can wake it.
-fn start_keeper(plan: &Plan<'_>, may_reload: bool, desk: &Desk) -> Result<Option<Keeper>, StartError> {
-    if !may_reload && plan.config.site.upstreams.is_empty() {
+fn start_keeper(plan: &Plan<'_>, desk: &Desk) -> Result<Option<Keeper>, StartError> {
+    if plan.source.is_none() && plan.config.site.upstreams.is_empty() {
         return Ok(None);
     }
     let reloader = desk.reloader().clone();
