@@ -66,6 +66,8 @@ pub(super) struct Guest {
     got: Vec<u8>,
     pub answers: usize,
     was_asked: bool,
+    /// The number of the last answer before which it was asked for a body.
+    asked_before: usize,
     is_over: bool,
     may_end: bool,
     /// What was said in another protocol, which comes back.
@@ -97,6 +99,7 @@ impl Guest {
             got: Vec::new(),
             answers: 0,
             was_asked: false,
+            asked_before: 0,
             is_over: false,
             may_end: false,
             tunnel: None,
@@ -225,13 +228,13 @@ impl Guest {
         match self.say.pop_front() {
             Some(Say::Bytes(bytes)) => self.utter(bytes, now_ms),
             Some(Say::AwaitContinue { answer, body }) => {
-                let has_answer = self.answers >= answer;
-                if !has_answer && !(self.answers + 1 == answer && self.was_asked) {
+                let (has_answer, is_asked) = (self.answers >= answer, self.asked_before == answer);
+                if !has_answer && !is_asked {
                     self.say.push_front(Say::AwaitContinue { answer, body });
                     return false;
                 }
                 // Answered without being asked: the body is owed no more.
-                self.say.push_front(Say::Bytes(if has_answer { Vec::new() } else { body }));
+                self.say.push_front(Say::Bytes(if is_asked { body } else { Vec::new() }));
                 true
             }
             Some(Say::AwaitSwitch { answer, bytes }) => {
@@ -412,7 +415,10 @@ impl Guest {
         self.book.borrow_mut().note(if head.status == 100 { "100" } else { "103" });
         let due = &self.due[0];
         match head.status {
-            100 if due.expects && !self.was_asked => self.was_asked = true,
+            100 if due.expects && !self.was_asked => {
+                self.was_asked = true;
+                self.asked_before = self.answers + 1;
+            }
             102 if !due.is_http10 => {}
             103 if !due.is_http10 && head.hint == Some(due.id) => {}
             _ => return Err(format!("an interim answer {head:?} to {due:?}")),
