@@ -3,7 +3,7 @@
 use super::Client;
 use crate::base::clock::Tick;
 use crate::reactor::lines::{LineName, Lines};
-use crate::reactor::relay::Stage;
+use crate::reactor::relay::{Dues, Stage};
 use crate::reactor::stream::Stream;
 
 /// What is to be held against what others say.
@@ -17,6 +17,7 @@ pub(in crate::reactor) struct Look {
     pub next_moment: Option<Tick>,
     pub unsent: usize,
     pub stage: Stage,
+    pub dues: Dues,
 }
 
 impl<S: Stream> Client<S> {
@@ -55,6 +56,7 @@ impl<S: Stream> Client<S> {
             next_moment: relay.next_moment(Tick(0)).filter(|_| relay.waits),
             unsent: relay.upload.unsent().len(),
             stage: relay.stage,
+            dues: relay.dues,
         })
     }
 }
