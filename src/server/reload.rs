@@ -44,7 +44,7 @@ const TAKEN_PATIENCE: Duration = Duration::from_secs(10);
 /// How often it is seen whether an old generation can go.
 const RETIRED_LOOK: Duration = Duration::from_secs(1);
 /// The niceness of the thread. Linux has one for each.
-const NICE: i32 = 10;
+const NICE: i32 = 5;
 /// How often a full inbox is tried.
 const FULL_PAUSE: Duration = Duration::from_millis(1);
 
