@@ -252,6 +252,8 @@ def reloaded(server, site, ports, options):
     """Errors by kind while it is told to reload again and again, each tenth time with a file that is wrong."""
     memory, descriptors = measure.pss_bytes(server.pid)[0], descriptors_of(server.pid)
     loads = [closed_load(server.port, options.reloads * 0.1 + 1), churn_load(server.port, options.reloads * 0.1 + 1)]
+    asker = Asker(server.port, upstream_checks.get("/1k"), 0.005)
+    asker.start()
     took_effect = 0
     for number in range(1, options.reloads + 1):
         if site:
@@ -262,7 +264,7 @@ def reloaded(server, site, ports, options):
             version = number if number % 10 else number - 1
             took_effect += proxies.ask(server.port, "/version") == (200, str(version).encode())
     outcomes = [wrong_of(load) for load in loads]
-    errors = collections.Counter()
+    errors = collections.Counter(str(asked.outcome) for asked in asker.finish() if asked.outcome != 200)
     for _, wrong in outcomes:
         errors.update(wrong)
     time.sleep(2)

@@ -158,6 +158,10 @@
 //!   waiting cannot both win; an answer that comes too late is counted and dropped; the permit comes home
 //!   with the job, so what runs on for nobody stays visible.
 //! - What a worker made is dropped by a worker: its descriptors are those of another table.
+//! - A gateway holds no descriptor: it is shared by all reactors, and a reload makes and drops it on a thread
+//!   of its own. Each reactor opens the directories it serves from, and the compiler keeps them there.
+//! - A reload never stops anything: what was decided by the old generation is finished by it, what comes is
+//!   decided by the new one. A configuration with a mistake changes nothing.
 //! - New connections are spread by the kernel: a small program over counts that reactors keep in a page they
 //!   share with it (`reactor/balance/`), or its own hash where that may not be loaded. Reactors never hand
 //!   connections to each other.
@@ -194,6 +198,8 @@
 //! - **keeper**: who looks after upstreams beside the reactors: names, probes, files that change. **Probe**:
 //!   a request of our own that asks whether a server is well.
 //! - **balance**: who gets the next connection. **Doctor**: which limit of the host binds first.
+//! - **generation**: what requests are answered by between two reloads. **Epoch**: a reactor's hold on one.
+//!   **Line**: a connection to a server behind us.
 //! - **drain**: leaving in good order: no new connections, requests under way are answered.
 
 pub mod base;

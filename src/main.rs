@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::iter;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use myriapod::cli::{self, Task};
 use myriapod::config::raw::Raw;
@@ -12,6 +13,7 @@ use myriapod::server::budget::{Budget, Tables, staff_asked};
 use myriapod::server::doctor::{self, Report};
 use myriapod::server::explain;
 use myriapod::server::host::Host;
+use myriapod::server::keeper;
 use myriapod::server::reload::Source;
 use myriapod::server::spread::Spread;
 use myriapod::server::start_error::StartError;
@@ -22,6 +24,8 @@ use myriapod::server::{Server, refuse, run, tell};
 const MISTAKEN: u8 = 2;
 /// What was meant cannot be done here.
 const FAILED: u8 = 1;
+/// How long a check waits for names of servers to be looked up.
+const NAMES_PATIENCE: Duration = Duration::from_secs(2);
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -84,6 +88,7 @@ fn check(loaded: &Loaded) -> ExitCode {
     if let Err(mistakes) = trial::site(loaded) {
         return refuse(mistakes, MISTAKEN);
     }
+    warn_of_names(&config.site);
     let mut page: String = config.describe().iter().map(|setting| format!("{setting}\n")).collect();
     let planned = plan(config);
     if let Ok((budget, spread)) = &planned {
@@ -99,6 +104,18 @@ fn check(loaded: &Loaded) -> ExitCode {
     match planned {
         Ok(_) => ExitCode::SUCCESS,
         Err(error) => refuse(iter::once(error), FAILED),
+    }
+}
+
+/// A name that is not found now may be found when somebody asks for it: no mistake, but worth a word.
+fn warn_of_names(site: &Site) {
+    let names: Vec<_> = site.upstreams.iter().flat_map(keeper::names_of).collect();
+    let hosts = names.iter().map(|name| &*name.host);
+    let (_, not_found) = keeper::resolve_all(&keeper::of_machine(), hosts, NAMES_PATIENCE);
+    for keeper::NotFound { host, why } in not_found {
+        tell(&format!(
+            "myriapod: warning: server {host} is not found: {why}; none of its addresses is asked\n"
+        ));
     }
 }
 

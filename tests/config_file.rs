@@ -181,3 +181,14 @@ fn the_manual_knows_every_key_and_shows_what_is_sound() {
         assert!(manual.contains(&format!("`{key}`")), "`{key}` is not in the manual");
     }
 }
+
+#[test]
+fn a_server_whose_name_nobody_knows_is_a_warning() {
+    let site =
+        "[upstream.app]\nservers = [\"nobody.invalid:80\"]\n[[route]]\npath = \"/*\"\nproxy = \"app\"\n";
+    let folder = Folder::new("nobody").with("site.toml", site);
+    let (code, page, told) = folder.run(&["--config", "site.toml", "--check"]);
+    assert_eq!(code, 0, "{told}");
+    assert!(page.contains("site.toml is ok"), "{page}");
+    assert!(told.contains("warning: server nobody.invalid is not found: "), "{told}");
+}
