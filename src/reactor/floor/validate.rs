@@ -90,9 +90,10 @@ impl<S: Stream> Floor<S> {
             let is_late = look.next_moment.is_some_and(|moment| now.has_reached(moment.after_ms(500)));
             assert!(
                 is_queued || !is_late,
-                "{key:?} is looked at in vain for ever: {look:?}, now {now:?}, by {:?}, armed {:?}, {:?}",
+                "{key:?} is looked at in vain for ever: {:?} {:?}, now {now:?}, by {:?}, {:?}",
+                look.stage,
+                look.dues,
                 client.deadline,
-                client.armed_for,
                 client.readiness
             );
             assert!(look.unsent <= 64 * 1024, "{key:?} keeps {} bytes of a request", look.unsent);

@@ -49,11 +49,13 @@ impl<S: Stream> Client<S> {
             Stage::Tunnel if is_readable && relay.upload.has_room() => Some("its client spoke"),
             Stage::Asking | Stage::Answering | Stage::Tunnel => None,
         };
+        let moment = relay.next_moment(Tick(0));
         Some(Look {
             line: relay.line,
             has_input: relay.input.is_some(),
             could_move,
-            next_moment: relay.next_moment(Tick(0)).filter(|_| relay.waits),
+            // Who is slow to read is not looked at for the whole answer's time before it reads on.
+            next_moment: moment.filter(|moment| relay.waits && Some(*moment) != relay.dues.total),
             unsent: relay.upload.unsent().len(),
             stage: relay.stage,
             dues: relay.dues,

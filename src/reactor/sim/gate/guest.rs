@@ -336,7 +336,8 @@ impl Guest {
         if !self.got.is_empty() {
             self.book.borrow_mut().note("answer cut");
         }
-        if !self.got.is_empty() && !may_fail && !(self.leave.to_end && was_cut) {
+        let is_whole = self.got.is_empty();
+        if !(is_whole || may_fail || self.leave.to_end && was_cut) {
             return Err(format!("cut short, reset {was_reset}: {}", shown(&self.got)));
         }
         let may_end = self.is_over || self.may_end || may_fail || self.leave.to_end;
