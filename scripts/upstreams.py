@@ -365,6 +365,8 @@ def main():
         with front(ports, directory, options) as (server, site):
             faults = list(fault_rounds(server.port, members, options)) if "faults" in parts else []
             reload = reloaded(server, site, ports, options) if "reload" in parts else None
+            if (reload and reload[1]) or not all(told.is_good() for told in faults):
+                say(f"it said:\n{(directory / f'{server.port}.log').read_text()[-4000:]}")
     measure.publish("upstreams", report(faults, wire, reload, options), options.write_readme)
     bad_reload = reload and (reload[1] or (site and reload[2] != options.reloads))
     if wire or bad_reload or not all(told.is_good() for told in faults):
