@@ -119,13 +119,19 @@ impl Pending {
         }
     }
 
+    /// Whether it has deadlines besides its client's.
+    pub(super) fn has_deadlines(&self) -> bool {
+        self.is_away() || self.relay.as_ref().is_some_and(|relay| relay.dues.total.is_some())
+    }
+
     /// When it is to be looked at, whatever the client does.
     pub(super) fn next_moment(&self, now: Tick) -> Option<Tick> {
+        if let Some(relay) = &self.relay {
+            // A client that takes nothing does not stop the time for the whole of its answer.
+            return if relay.waits { relay.next_moment(now) } else { relay.dues.total };
+        }
         if !self.is_away() {
             return None;
-        }
-        if let Some(relay) = &self.relay {
-            return relay.next_moment(now);
         }
         [self.due, self.withdraw_at].into_iter().flatten().min_by_key(|moment| moment.since(now))
     }

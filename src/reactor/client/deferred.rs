@@ -297,7 +297,7 @@ impl<S: Stream> Client<S> {
         let now = turn.clock.now();
         let has_passed = |moment: Option<Tick>| moment.is_some_and(|moment| now.has_reached(moment));
         let pending = &mut self.busy.as_deref_mut()?.pending;
-        if !pending.is_away() {
+        if !pending.has_deadlines() {
             return None;
         }
         if pending.stage == Stage::Relaying {
@@ -366,6 +366,11 @@ impl<S: Stream> Client<S> {
             busy.pending.stage = Stage::Sending;
         }
         was_hungry
+    }
+
+    /// Whether its exchange has deadlines besides its own.
+    pub(super) fn has_deadlines(&self) -> bool {
+        self.busy.as_deref().is_some_and(|busy| busy.pending.has_deadlines())
     }
 
     /// Whether it waits for others: a worker, room in a pipe, a permit.

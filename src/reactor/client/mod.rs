@@ -211,7 +211,7 @@ impl<S: Stream> Client<S> {
         if !turn.clock.now().has_reached(self.deadline) {
             return None;
         }
-        if self.waits_for_others()
+        if self.has_deadlines()
             && let Some(step) = self.expire_pending(turn)
         {
             return Some(step);
@@ -291,7 +291,7 @@ impl<S: Stream> Client<S> {
             busy.moved = 0;
         }
         (self.wait, self.number) = (wait, number);
-        if busy.pending.is_away() {
+        if busy.pending.has_deadlines() {
             self.look_early(&mut busy, turn);
         }
 
@@ -332,7 +332,7 @@ impl<S: Stream> Client<S> {
 
     /// Whether the deadline that has passed was not the client's; then the next one is set.
     fn was_looked_at_early(&mut self, turn: &Turn<'_, S>) -> bool {
-        if !self.waits_for_others() {
+        if !self.has_deadlines() {
             return false;
         }
         let Some(mut busy) = self.busy.take() else { return false };
@@ -394,7 +394,7 @@ impl<S: Stream> Client<S> {
         if earns {
             busy.moved = 0;
             self.deadline = turn.clock.now().after_ms(span_ms);
-            if busy.pending.is_away() {
+            if busy.pending.has_deadlines() {
                 self.look_early(&mut busy, turn);
             }
         }

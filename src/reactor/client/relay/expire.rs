@@ -73,10 +73,10 @@ impl<S: Stream> Client<S> {
     ) -> Verdict {
         let now = turn.clock.now();
         let has_passed = |moment: Option<Tick>| moment.is_some_and(|moment| now.has_reached(moment));
-        if has_passed(relay.dues.gone) {
+        if relay.waits && has_passed(relay.dues.gone) {
             return Verdict::Ends(CloseReason::PeerClosed);
         }
-        if has_passed(relay.dues.total) || has_passed(relay.dues.head) {
+        if has_passed(relay.dues.total) || relay.waits && has_passed(relay.dues.head) {
             if relay.is_answering() {
                 return Verdict::Cut;
             }
@@ -84,6 +84,10 @@ impl<S: Stream> Client<S> {
             let trouble = self.blame_for_delay(relay, site, turn);
             self.fail(trouble, relay, site, busy, turn);
             return Verdict::Moves;
+        }
+        if !relay.waits {
+            // It is the client that is waited for now.
+            return Verdict::Goes;
         }
         if has_passed(relay.dues.ask) {
             relay.dues.ask = None;

@@ -54,8 +54,7 @@ impl<S: Stream> Client<S> {
             line: relay.line,
             has_input: relay.input.is_some(),
             could_move,
-            // Who is slow to read is not looked at for the whole answer's time before it reads on.
-            next_moment: moment.filter(|moment| relay.waits && Some(*moment) != relay.dues.total),
+            next_moment: if relay.waits { moment } else { relay.dues.total },
             unsent: relay.upload.unsent().len(),
             stage: relay.stage,
             dues: relay.dues,

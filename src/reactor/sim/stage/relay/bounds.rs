@@ -128,3 +128,22 @@ fn an_answer_has_so_much_time_in_all() {
     }
     assert!(heard(&client).matches('x').count() < 30 && client.borrow().was_reset && is_closed(&line));
 }
+
+/// Nobody looked at the time while only the client was waited for.
+#[test]
+fn a_client_that_does_not_read_does_not_stop_the_time() {
+    let timeouts = Timeouts { total_ms_max: Some(2_000), ..upstream("").timeouts };
+    let limits = Limits { write_ms_max: 10_000, output_bytes_high: 1_000, ..calm_limits() };
+    let spec = site(vec![Upstream { timeouts, ..servers(1) }]);
+    let mut stage = gate_of(&spec, limits, &mut Directory::new());
+    let client = stage.connect(GET);
+    client.borrow_mut().outbox_max = 1_000;
+    stage.turn(0);
+    let line = stage.pick_up();
+    stage.tell(&line, b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n");
+    stage.tell(&line, &[b'x'; 100_000]);
+    stage.pass(1_900);
+    assert!(!is_closed(&line));
+    stage.pass(400);
+    assert!(is_closed(&client) && is_closed(&line) && client.borrow().was_reset);
+}
