@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use myriapod::cli::{self, Task};
 use myriapod::config::raw::Raw;
-use myriapod::config::{self, Config, DescriptorTable, Loaded, Site};
+use myriapod::config::{self, Config, ConfigError, DescriptorTable, Loaded, Site};
 use myriapod::server::budget::{Budget, Tables, staff_asked};
 use myriapod::server::doctor::{self, Report};
 use myriapod::server::explain;
@@ -76,7 +76,7 @@ fn source_of(raw: &Raw) -> Option<Source> {
     let raw = raw.clone();
     let read = move || match config::load(&raw) {
         Ok(loaded) => Ok(loaded.config),
-        Err(mistakes) => Err(mistakes.iter().map(ToString::to_string).collect()),
+        Err(mistakes) => Err(mistakes.iter().map(ConfigError::in_one_line).collect()),
     };
     Some(Source::new(read).in_files([file]))
 }

@@ -132,7 +132,7 @@ fn a_reload_changes_how_many_and_forgets_nobody() {
     assert!(is_let_in());
     drop(clients);
     reload(&limited(1));
-    eventually("all have left", || is_let_in());
+    eventually("all have left", is_let_in);
 }
 
 #[test]

@@ -47,6 +47,14 @@ pub struct ConfigError {
     pub excerpt: Option<Excerpt>,
 }
 
+impl ConfigError {
+    /// Without the line of the file, for a log, where each event is a line.
+    #[must_use]
+    pub fn in_one_line(&self) -> String {
+        format!("{}: {}", self.written, self.problem)
+    }
+}
+
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.written, self.problem)?;

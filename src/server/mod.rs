@@ -40,7 +40,7 @@ use crate::reactor::{self, Farewell, Inbox, Notice, descriptors};
 use crate::server::app::App;
 use crate::server::budget::{Budget, Tables};
 use crate::server::host::Host;
-use crate::server::keeper::{Hand, Keeper, News, Resolver};
+use crate::server::keeper::{Hand, Keeper, News};
 use crate::server::launch::Running;
 use crate::server::plan::Plan;
 use crate::server::reload::{Desk, Reloader, Reloading, Source};
@@ -97,7 +97,7 @@ impl Server {
         Server::start_with(config, App { source: Some(source), ..App::default() })
     }
 
-    fn start_with(config: &Config, mut app: App) -> Result<Server, StartError> {
+    fn start_with(config: &Config, app: App) -> Result<Server, StartError> {
         let began = Instant::now();
         // A failure to raise the limit shows in the budget, which is made of what the limit then is.
         let _ = host::raise_descriptor_limit();
@@ -109,16 +109,14 @@ impl Server {
         let spread = Spread::arrange(config, reactors)?;
         let staff = Staff::of(config.fixed.workers.unwrap_or(host.cpus));
         let routes = app.patterns.clone();
-        let source = app.source.take();
-        let resolver = app.resolver.take().unwrap_or_else(keeper::of_machine);
-        let plan = Plan::new(config, budget, spread, staff, listen, admin, app, &resolver)?;
+        let plan = Plan::new(config, budget, spread, staff, listen, admin, app)?;
         plan.spread.tell(&plan.log);
         let (bell, alarm) = mpsc::channel();
         let gates = plan.gates()?;
         let shop = plan.workshop(&gates);
         let workers = plan.start_workers(shop.as_ref())?;
         let desk = Desk::new();
-        let keeper = start_keeper(&plan, source.is_some(), &resolver, &desk)?;
+        let keeper = start_keeper(&plan, &desk)?;
         let reactors = plan.launch(gates, shop.as_ref(), &bell)?;
         drop(claims);
 
@@ -138,7 +136,7 @@ impl Server {
             listen: plan.listen.clone(),
             alarm: Some(alarm),
         };
-        let office = plan.into_office(source, keeper, resolver, Arc::clone(&server.drainer.inboxes));
+        let office = plan.into_office(keeper, Arc::clone(&server.drainer.inboxes));
         let no_thread = |error| StartError::System { attempt: "start a thread", error };
         let reloading = office.is_needed().then(|| Reloading::start(desk, office)).transpose();
         server.reloading = reloading.map_err(no_thread)?;
@@ -250,13 +248,8 @@ impl Drop for Server {
 }
 
 /// Before reactors leave the table of descriptors, so that they can wake it.
-fn start_keeper(
-    plan: &Plan<'_>,
-    may_reload: bool,
-    resolver: &Resolver,
-    desk: &Desk,
-) -> Result<Option<Keeper>, StartError> {
-    if !may_reload && plan.config.site.upstreams.is_empty() {
+fn start_keeper(plan: &Plan<'_>, desk: &Desk) -> Result<Option<Keeper>, StartError> {
+    if plan.source.is_none() && plan.config.site.upstreams.is_empty() {
         return Ok(None);
     }
     let reloader = desk.reloader().clone();
@@ -266,7 +259,8 @@ fn start_keeper(
         // The keeper has told the server's vitals, and the log.
         News::Probe { .. } => {}
     };
-    let keeper = Keeper::start_with(Arc::clone(&plan.keeper), Arc::clone(resolver), plan.log.clone(), tell);
+    let keeper =
+        Keeper::start_with(Arc::clone(&plan.keeper), Arc::clone(&plan.resolver), plan.log.clone(), tell);
     keeper.map(Some).map_err(|error| StartError::System { attempt: "start a thread", error })
 }
 
@@ -321,6 +315,7 @@ mod tests {
     use super::*;
     use crate::gateway::Exchange;
     use crate::gateway::handler::Tune;
+    use crate::server::keeper::Resolver;
 
     /// A server of two reactors, a client of the first, and what ends the wait of the client's handler.
     fn with_a_request_under_way(path: &Path) -> (Server, UnixStream, mpsc::Sender<()>) {

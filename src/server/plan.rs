@@ -19,7 +19,7 @@ use crate::reactor::{CloseReason, Dispatching, Inbox, Means, Refusal, UpstreamMe
 use crate::server::app::App;
 use crate::server::banner::Banner;
 use crate::server::budget::{Budget, jobs_out_max, urgent_reserve};
-use crate::server::keeper::{Keeper, Resolver};
+use crate::server::keeper::{self, Keeper, Resolver, Sights};
 use crate::server::launch::Gate;
 use crate::server::reload::{Legacy, Office, Source, unix_seconds};
 use crate::server::spread::Spread;
@@ -50,6 +50,10 @@ pub(super) struct Plan<'a> {
     pub lifecycle: Arc<Lifecycle>,
     pub gateways: Arc<[Gateway]>,
     pub legacy: Legacy,
+    pub resolver: Resolver,
+    /// Where reloads get their configuration, and how its files looked before they were read.
+    pub source: Option<Source>,
+    sights: Sights,
     pub reloads: Arc<Reloads>,
     pub keeper: Arc<KeeperTally>,
     /// What makes hashes and choices unforeseeable.
@@ -67,8 +71,7 @@ impl<'a> Plan<'a> {
         staff: Staff,
         listen: Vec<Listen>,
         admin: Option<Listen>,
-        app: App,
-        resolver: &Resolver,
+        mut app: App,
     ) -> Result<Plan<'a>, StartError> {
         let log = open_log(config)?;
         let lifecycle = Arc::new(Lifecycle::default());
@@ -83,7 +86,10 @@ impl<'a> Plan<'a> {
         reloads.took_effect(0, unix_seconds());
         let seed = seed();
         let mut legacy = Legacy::new(seed, budget.reactors);
-        legacy.book = legacy.look_up(config, resolver, &log);
+        let source = app.source.take();
+        let sights = Source::sights(source.as_ref(), config, Sights::clone);
+        let resolver = app.resolver.take().unwrap_or_else(keeper::of_machine);
+        legacy.book = legacy.look_up(config, &resolver, &log);
         let book = legacy.book.clone();
         let site = legacy.site(config, &book).map_err(StartError::Site)?;
         let mut plan = Plan {
@@ -97,6 +103,9 @@ impl<'a> Plan<'a> {
             lifecycle,
             gateways,
             legacy,
+            resolver,
+            source,
+            sights,
             reloads,
             keeper: Arc::default(),
             seed,
@@ -250,16 +259,11 @@ impl<'a> Plan<'a> {
     }
 
     /// What reloads need of it.
-    pub(super) fn into_office(
-        self,
-        source: Option<Source>,
-        keeper: Option<Keeper>,
-        resolver: Resolver,
-        inboxes: Arc<[Arc<Inbox>]>,
-    ) -> Office {
+    pub(super) fn into_office(self, keeper: Option<Keeper>, inboxes: Arc<[Arc<Inbox>]>) -> Office {
         Office {
             config: self.config.clone(),
-            source,
+            source: self.source,
+            sights: self.sights,
             legacy: self.legacy,
             gateways: self.gateways,
             retired: Vec::new(),
@@ -267,7 +271,7 @@ impl<'a> Plan<'a> {
             lifecycle: self.lifecycle,
             reloads: self.reloads,
             keeper,
-            resolver,
+            resolver: self.resolver,
             log: self.log,
         }
     }

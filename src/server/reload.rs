@@ -191,6 +191,8 @@ pub(super) struct Office {
     /// The configuration in force.
     pub config: Config,
     pub source: Option<Source>,
+    /// How its files looked before they were read for the start.
+    pub sights: Sights,
     pub legacy: Legacy,
     /// What serves now. All but the site is the same in every generation.
     pub gateways: Arc<[Gateway]>,
@@ -213,7 +215,7 @@ impl Office {
     fn run(mut self, desk: &Desk) {
         // Of the two it is the reactors that somebody waits for.
         let _ = setpriority_process(Some(gettid()), NICE);
-        let files = self.sights(Sights::clone);
+        let files = std::mem::take(&mut self.sights);
         self.attend(files);
         loop {
             match self.next_wish(&desk.wishes) {
@@ -244,22 +246,13 @@ impl Office {
         }
     }
 
-    /// How all files look that the configuration is read from, if they are watched: its own as they are
-    /// picked, and those that it names.
-    fn sights(&self, pick: impl Fn(&Sights) -> Sights) -> Sights {
-        match &self.source {
-            Some(source) if self.config.fixed.watches => {
-                let mut sights = pick(&source.files);
-                sights.add(files_of(&self.config.site));
-                sights
-            }
-            _ => Sights::default(),
-        }
+    fn sights_again(&self) -> Sights {
+        Source::sights(self.source.as_ref(), &self.config, Sights::again)
     }
 
     fn reload(&mut self) {
         // Taken before it is read: what changes meanwhile is seen then.
-        let mut files = self.sights(Sights::again);
+        let mut files = self.sights_again();
         let Some(source) = &mut self.source else { return };
         // What others wrote is called here, and a reload that panics must not be the last one.
         let read = guarded(|| (source.read)()).unwrap_or_else(|| Err(vec![String::from("a panic")]));
@@ -308,7 +301,7 @@ impl Office {
             Ok(site) => {
                 self.put_in_force(site);
                 self.log.event(Level::Info, "resolve", "names have other addresses, which are used now");
-                let files = self.sights(Sights::again);
+                let files = self.sights_again();
                 self.attend(files);
             }
             // A key file, say, that is gone by now: the addresses come with the next reload.

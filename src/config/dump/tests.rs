@@ -217,6 +217,7 @@ fn mistakes_of_flags_and_of_the_file_are_told_together() {
     let told = load(&from(&folder.0.join("late.toml"))).expect_err("mistakes");
     let lines: Vec<u32> = told.iter().map(|told| told.excerpt.as_ref().unwrap().spot.line).collect();
     assert_eq!(lines, [1, 2, 3], "in the order of the file, whoever found them");
+    assert!(told.iter().all(|told| !told.in_one_line().contains('\n')), "a log has a line for each");
 }
 
 #[test]

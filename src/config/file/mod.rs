@@ -17,6 +17,7 @@ mod route;
 mod section;
 mod settings;
 mod source;
+mod syntax;
 pub(super) mod upstream;
 mod value;
 
@@ -58,9 +59,8 @@ pub fn read(source: &Source, folder: &Path) -> File {
     let mut reader = Reader::new(source, folder);
     if !faults.is_empty() {
         // What can be made out of a broken file would only add mistakes that nobody made.
-        for fault in faults {
-            reader.mistake(fault.span().unwrap_or_default(), syntax(fault.message()));
-        }
+        let faults = faults.iter().map(|fault| (fault.span().unwrap_or_default(), fault.message())).collect();
+        syntax::tell(&mut reader, source.text(), faults);
         return File { mistakes: reader.finish().mistakes, ..File::default() };
     }
     let mut top = Section::whole(table.get_ref());
@@ -70,11 +70,6 @@ pub fn read(source: &Source, folder: &Path) -> File {
     let lines = std::mem::take(&mut reader.lines);
     let findings = reader.finish();
     File { raw, site, mistakes: findings.mistakes, warnings: findings.warnings, lines }
-}
-
-/// The parser's words, and where they alone do not help, a fix.
-fn syntax(message: &str) -> String {
-    format!("not TOML: {message}")
 }
 
 fn site(reader: &mut Reader<'_>, top: &mut Section<'_>) -> Site {

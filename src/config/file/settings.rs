@@ -18,7 +18,12 @@ pub(super) fn read(reader: &mut Reader<'_>, section: &mut Section<'_>) -> Raw {
     for (name, slot) in raw.slots() {
         *slot = section.take(reader, name).and_then(|value| written(reader, name, value));
     }
-    for value in section.several(reader, "listen").unwrap_or_default() {
+    let listen = section.several(reader, "listen");
+    if listen.as_ref().is_some_and(Vec::is_empty) {
+        reader
+            .mistake(section.value_place("listen"), "this listens nowhere; name an address, or take it out");
+    }
+    for value in listen.unwrap_or_default() {
         let Some(written) = written(reader, "listen", value) else { continue };
         // One text may name several, as behind the flag.
         let texts = written.text.to_string_lossy().into_owned();

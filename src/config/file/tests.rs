@@ -277,16 +277,37 @@ site.toml:11:1: nothing becomes of its requests; give it proxy, files, redirect 
 
 #[test]
 fn what_is_not_toml_is_shown_in_the_same_way() {
-    let told = file("listen = [\":80\"\nidle-timeout 30\n[upstream.a\nservers = \"x:1\"\n");
-    assert!(!told.mistakes.is_empty());
-    for mistake in &told.mistakes {
-        assert!(mistake.to_string().starts_with("site.toml:"), "{mistake}");
-        assert!(mistake.excerpt.is_some());
-    }
+    let text = "a = 1\na = 2\nb = app\nc 3\n[upstream.a\n";
     assert_eq!(
-        page(&file("a = 1\na = 2\n").mistakes),
-        "site.toml:2:1: not TOML: duplicate key\n    2 | a = 2\n      | ^\n"
+        page(&file(text).mistakes),
+        "\
+site.toml:2:1: not TOML: duplicate key
+    2 | a = 2
+      | ^
+site.toml:3:5: text stands in quotes; write \"app\"
+    3 | b = app
+      |     ^^^
+site.toml:4:3: not TOML: key with no value, expected `=`
+    4 | c 3
+      |   ^
+site.toml:5:12: not TOML: unclosed table, expected `]`
+    5 | [upstream.a
+      |            ^
+"
     );
+}
+
+#[test]
+fn a_list_that_is_not_closed_is_one_mistake() {
+    assert_eq!(
+        page(&file("listen = [\":80\"\nidle-timeout = 30\n[upstream.a]\nservers = \"x:1\"\n").mistakes),
+        "\
+site.toml:2:1: the list above is not closed; write `]` behind it
+    2 | idle-timeout = 30
+      | ^
+"
+    );
+    assert_eq!(problem("listen = []"), "this listens nowhere; name an address, or take it out");
 }
 
 #[test]

@@ -92,7 +92,7 @@ impl Counts {
                 return Counted::Over;
             }
             let Some((way, word)) = found.way else { return Counted::NoRoom };
-            let more = print << COUNT_BITS | (word & COUNT_MASK) + 1;
+            let more = print << COUNT_BITS | ((word & COUNT_MASK) + 1);
             if set.0[way].compare_exchange(word, more, Ordering::AcqRel, Ordering::Relaxed).is_err() {
                 continue;
             }

@@ -61,7 +61,7 @@ impl Directory {
         let mut members: Vec<Member> = Vec::with_capacity(resolved.len());
         for (server, addresses) in resolved {
             for place in places(&server.address, addresses) {
-                add(&mut members, self.endpoint(&pool, place, name(&server.address)), server);
+                add(&mut members, self.endpoint(&spec.name, &pool, place, name(&server.address)), server);
             }
         }
         self.upstreams.forget_the_gone();
@@ -71,7 +71,7 @@ impl Directory {
         Cluster { number, spec: spec.clone(), members, tallies, pool }
     }
 
-    fn endpoint(&mut self, pool: &Arc<Pool>, place: Place, name: Box<str>) -> Arc<Endpoint> {
+    fn endpoint(&mut self, upstream: &str, pool: &Arc<Pool>, place: Place, name: Box<str>) -> Arc<Endpoint> {
         let label = place.to_string();
         let reactors = self.reactors;
         self.endpoints.entry((pool.id, place.clone(), name.clone()), |id, serial| Endpoint {
@@ -80,6 +80,7 @@ impl Directory {
             point: balance::point(&label, &name),
             name,
             label: label.into(),
+            upstream: upstream.into(),
             serial,
             pool: Arc::clone(pool),
             vitals: Vitals::default(),

@@ -59,6 +59,8 @@ pub struct Endpoint {
     pub name: Box<str>,
     /// Its address, for metrics and logs.
     pub label: Box<str>,
+    /// The name of its upstream, likewise.
+    pub upstream: Box<str>,
     /// Never given to another: tells it from an earlier one of the same id.
     serial: u64,
     /// What it is by, when keys are shared out: the same in every process.

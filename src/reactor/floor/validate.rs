@@ -88,7 +88,14 @@ impl<S: Stream> Floor<S> {
             );
             // The wheel may be a little late.
             let is_late = look.next_moment.is_some_and(|moment| now.has_reached(moment.after_ms(500)));
-            assert!(is_queued || !is_late, "{key:?} is looked at in vain for ever: {look:?}");
+            assert!(
+                is_queued || !is_late,
+                "{key:?} is looked at in vain for ever: {:?} {:?}, now {now:?}, by {:?}, {:?}",
+                look.stage,
+                look.dues,
+                client.deadline,
+                client.readiness
+            );
             assert!(look.unsent <= 64 * 1024, "{key:?} keeps {} bytes of a request", look.unsent);
         }
         assert_eq!(used, self.lines.used(), "lines that nobody uses, and that are not idle");

@@ -286,13 +286,9 @@ impl<S: Stream> Lines<S> {
     }
 
     /// Lines there are.
+    #[cfg(test)]
     pub(super) fn open(&self) -> u32 {
         self.slots.len()
-    }
-
-    /// Lines without a user, to that server; some may have gone meanwhile.
-    pub(super) fn idle_at(&self, endpoint: u32) -> usize {
-        self.idle.get(endpoint as usize).map_or(0, Vec::len)
     }
 
     /// A buffer for what a server says.

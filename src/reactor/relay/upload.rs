@@ -150,10 +150,6 @@ impl Upload {
         self.is_complete && !self.is_given_up
     }
 
-    pub(in crate::reactor) fn is_given_up(&self) -> bool {
-        self.is_given_up
-    }
-
     /// Whether the server has all of it.
     pub(in crate::reactor) fn is_out(&self) -> bool {
         self.is_whole && !self.is_given_up && !self.is_broken && self.sent == self.bytes.len()

@@ -13,6 +13,7 @@ pub(super) mod site;
 mod town;
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
@@ -27,7 +28,7 @@ use crate::reactor::sim::wire::{Poll, Socket, Wire};
 use crate::reactor::sim::world::{limits, means};
 use crate::reactor::{CloseReason, SITE_MAIN};
 use book::Book;
-use guest::{Guest, Leave};
+use guest::{EVENTS, Guest, Leave};
 use site::Plan;
 use town::Town;
 
@@ -229,13 +230,18 @@ impl Scene {
     }
 }
 
+type Events = BTreeMap<&'static str, u64>;
+
 /// Plays one scene; whatever goes wrong in it is told with the way to see it again.
-fn play(seed: u64) {
+fn play(seed: u64) -> Events {
     let mut step = 0;
-    let outcome = catch_unwind(AssertUnwindSafe(|| Scene::new(seed).play(&mut step)));
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        let mut scene = Scene::new(seed);
+        scene.play(&mut step).map(|()| std::mem::take(&mut scene.book.borrow_mut().events))
+    }));
     let again = format!("at step {step}; again: MYRIAPOD_SEED={seed} cargo test gate");
     match outcome {
-        Ok(Ok(())) => {}
+        Ok(Ok(events)) => events,
         Ok(Err(text)) => panic!("{text}\n{again}"),
         Err(panic) => {
             eprintln!("{again}");
@@ -251,7 +257,22 @@ fn whatever_servers_do_a_gate_keeps_its_promises() {
         play(seed);
         return;
     }
+    let mut events = Events::new();
     for seed in 0..number("MYRIAPOD_SEEDS").unwrap_or(0).max(SEEDS) {
-        play(seed);
+        play(seed).into_iter().for_each(|(event, count)| *events.entry(event).or_default() += count);
+    }
+    // A world in which something never comes about would prove less than it says.
+    let missing: Vec<_> = EVENTS.into_iter().filter(|event| !events.contains_key(event)).collect();
+    assert_eq!(missing, [""; 0], "of {events:?}");
+}
+
+#[test]
+fn a_seed_plays_the_same_scene_again() {
+    let play = |seed| {
+        let (mut scene, mut step) = (Scene::new(seed), 0);
+        scene.play(&mut step).map(|()| (step, scene.now_ms, scene.floor.tally.bytes_out.value()))
+    };
+    for seed in 0..8 {
+        assert_eq!(play(seed), play(seed));
     }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::config::Config;
-use crate::server::keeper::Sights;
+use crate::server::keeper::{Sights, files_of};
 
 /// See the module.
 pub struct Source {
@@ -23,5 +23,18 @@ impl Source {
     #[must_use]
     pub fn in_files(self, files: impl IntoIterator<Item = PathBuf>) -> Source {
         Source { files: Sights::of(files), ..self }
+    }
+
+    /// How all files look that the configuration is read from, if they are watched: its own as they are
+    /// picked, and those that it names.
+    pub(in crate::server) fn sights(
+        source: Option<&Source>,
+        config: &Config,
+        pick: impl Fn(&Sights) -> Sights,
+    ) -> Sights {
+        let Some(source) = source.filter(|_| config.fixed.watches) else { return Sights::default() };
+        let mut sights = pick(&source.files);
+        sights.add(files_of(&config.site));
+        sights
     }
 }

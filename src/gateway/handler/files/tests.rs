@@ -312,7 +312,7 @@ fn what_may_not_be_read_is_403() {
 #[test]
 fn errors_are_sorted_by_what_the_client_should_do() {
     for error in [Errno::NOENT, Errno::NOTDIR, Errno::NAMETOOLONG, Errno::LOOP, Errno::XDEV, Errno::NXIO] {
-        assert!(matches!(root::sort(error), Ok(None)), "{error}");
+        assert!(matches!(sort(error), Ok(None)), "{error}");
     }
     for (error, code) in [
         (Errno::ACCESS, 403),
@@ -321,7 +321,7 @@ fn errors_are_sorted_by_what_the_client_should_do() {
         (Errno::NOMEM, 503),
         (Errno::IO, 500),
     ] {
-        let answer = Answer::new(refuse(root::sort(error).unwrap_err()));
+        let answer = Answer::new(refuse(sort(error).unwrap_err()));
         assert_eq!((answer.code, answer.field("Retry-After").is_some()), (code, code == 503), "{error}");
     }
 }
@@ -523,7 +523,7 @@ fn open_directories_stay_with_their_thread() {
             true
         }
     }
-    assert!(!<super::Folders as IsSent<_>>::is_sent());
+    assert!(!<Folders as IsSent<_>>::is_sent());
     assert!(<Files as IsSent<u8>>::is_sent(), "what names them may go anywhere");
 }
 
@@ -534,7 +534,7 @@ fn a_directory_that_comes_later_is_found_and_one_that_is_renamed_is_kept() {
     fs::create_dir(&root).unwrap();
     let files = Files::new(&root, 3).unwrap();
     fs::remove_dir(&root).unwrap();
-    let folders = super::Folders::of(std::iter::once(&files));
+    let folders = Folders::of(std::iter::once(&files));
     let sent = Sent::new("GET /a.txt");
     let request = Request::new(&sent.index, &sent.bytes);
     assert!(files.answer(&request, "", Some(&folders)).is_none());

@@ -3,7 +3,7 @@
 use super::Client;
 use crate::base::clock::Tick;
 use crate::reactor::lines::{LineName, Lines};
-use crate::reactor::relay::Stage;
+use crate::reactor::relay::{Dues, Stage};
 use crate::reactor::stream::Stream;
 
 /// What is to be held against what others say.
@@ -17,6 +17,7 @@ pub(in crate::reactor) struct Look {
     pub next_moment: Option<Tick>,
     pub unsent: usize,
     pub stage: Stage,
+    pub dues: Dues,
 }
 
 impl<S: Stream> Client<S> {
@@ -48,13 +49,16 @@ impl<S: Stream> Client<S> {
             Stage::Tunnel if is_readable && relay.upload.has_room() => Some("its client spoke"),
             Stage::Asking | Stage::Answering | Stage::Tunnel => None,
         };
+        let moment = relay.next_moment(Tick(0));
         Some(Look {
             line: relay.line,
             has_input: relay.input.is_some(),
             could_move,
-            next_moment: relay.next_moment(Tick(0)).filter(|_| relay.waits),
+            // Who is slow to read is not looked at for the whole answer's time before it reads on.
+            next_moment: moment.filter(|moment| relay.waits && Some(*moment) != relay.dues.total),
             unsent: relay.upload.unsent().len(),
             stage: relay.stage,
+            dues: relay.dues,
         })
     }
 }

@@ -22,7 +22,7 @@ use super::Client;
 use super::busy::{Busy, Share};
 use super::deferred::Stand;
 use crate::gateway::site::Site;
-use crate::gateway::upstream::Outcome;
+use crate::gateway::upstream::{Change, Endpoint, Outcome};
 use crate::http::{Response, Status};
 use crate::observe::log::Level;
 use crate::observe::site::CHANGES;
@@ -258,13 +258,28 @@ fn count_out<S: Stream>(relay: &mut Relay, site: &Site, outcome: Outcome, turn: 
     tally.done.add(1);
     let change = turn.lines.chooser.ended(cluster, relay.member, outcome, now_ms(turn));
     if let Some(change) = change {
-        let at = CHANGES.iter().position(|label| *label == change.label());
-        at.into_iter().for_each(|at| tally.changes[at].add(1));
-        let server = &cluster.members[relay.member].endpoint.label;
-        let name = &cluster.spec.name;
-        turn.log.event(Level::Warn, "upstream", format_args!("{name} {server}: {}", change.label()));
+        tell_change(&cluster.members[relay.member].endpoint, change, turn);
+    }
+    while let Some((endpoint, change)) = turn.lines.chooser.news() {
+        tell_change(&endpoint, change, turn);
     }
     turn.lines.wake_waiting(&cluster.spec.name);
+}
+
+/// What became of a server: whoever is on duty wants to know, and why.
+#[cold]
+fn tell_change<S: Stream>(endpoint: &Endpoint, change: Change, turn: &Turn<'_, S>) {
+    let (label, server) = (change.label(), &endpoint.label);
+    let at = CHANGES.iter().position(|known| *known == label);
+    at.into_iter().for_each(|at| endpoint.tallies.of(turn.lines.reactor).changes[at].add(1));
+    let name = &endpoint.upstream;
+    match change.reason() {
+        Some(reason) => {
+            let why = reason.label();
+            turn.log.event(Level::Warn, "upstream", format_args!("{name} {server}: {label}, {why}"));
+        }
+        None => turn.log.event(Level::Info, "upstream", format_args!("{name} {server}: {label}")),
+    }
 }
 
 /// Milliseconds that only ever go up.

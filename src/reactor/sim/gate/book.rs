@@ -1,6 +1,6 @@
 //! What was asked and what was said, by everybody, so that each can be held against the other.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::reactor::sim::dice::Dice;
 
@@ -39,6 +39,8 @@ pub(super) struct Book {
     pub raced: HashSet<usize>,
     /// What a server has to complain of.
     pub wrong: Option<String>,
+    /// What came about, and how often.
+    pub events: BTreeMap<&'static str, u64>,
     /// How often a request may be written.
     pub tries_max: usize,
 }
@@ -58,6 +60,10 @@ impl Book {
         self.wrong.get_or_insert(text);
     }
 
+    pub(super) fn note(&mut self, event: &'static str) {
+        *self.events.entry(event).or_default() += 1;
+    }
+
     /// Something of that request was written there.
     pub(super) fn see(&mut self, id: u32, line: usize) {
         let seen = self.seen.entry(id).or_default();
@@ -67,6 +73,9 @@ impl Book {
         }
         seen.push(line);
         let (times, method) = (seen.len(), self.asked[id as usize].method);
+        if times > 1 {
+            self.note("sent again");
+        }
         if times > 1 && method == "POST" {
             self.complain(format!("{method} {id} was sent {times} times"));
         }

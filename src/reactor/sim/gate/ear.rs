@@ -78,12 +78,18 @@ impl Ear {
         match news {
             None => return Err(String::from("a request begins within a write of another")),
             Some(News::Told) => return Err(String::from("a line is used that has said something")),
-            Some(News::Untold) => _ = book.raced.insert(line),
+            Some(News::Untold) => {
+                book.raced.insert(line);
+                book.note("raced");
+            }
             Some(News::Nothing) => {}
         }
         let Some(head_len) = memchr::memmem::find(rest, b"\r\n\r\n").map(|at| at + 4) else {
             return Ok(false);
         };
+        if self.at > 0 {
+            book.note("line used again");
+        }
         let mut heard = understand(&rest[..head_len], book)?;
         heard.head_end = self.at + head_len;
         if !std::mem::take(&mut self.has_seen_part) {

@@ -66,6 +66,8 @@ pub(super) struct Guest {
     got: Vec<u8>,
     pub answers: usize,
     was_asked: bool,
+    /// The number of the last answer before which it was asked for a body.
+    asked_before: usize,
     is_over: bool,
     may_end: bool,
     /// What was said in another protocol, which comes back.
@@ -97,6 +99,7 @@ impl Guest {
             got: Vec::new(),
             answers: 0,
             was_asked: false,
+            asked_before: 0,
             is_over: false,
             may_end: false,
             tunnel: None,
@@ -225,13 +228,13 @@ impl Guest {
         match self.say.pop_front() {
             Some(Say::Bytes(bytes)) => self.utter(bytes, now_ms),
             Some(Say::AwaitContinue { answer, body }) => {
-                let has_answer = self.answers >= answer;
-                if !has_answer && !(self.answers + 1 == answer && self.was_asked) {
+                let (has_answer, is_asked) = (self.answers >= answer, self.asked_before == answer);
+                if !has_answer && !is_asked {
                     self.say.push_front(Say::AwaitContinue { answer, body });
                     return false;
                 }
                 // Answered without being asked: the body is owed no more.
-                self.say.push_front(Say::Bytes(if has_answer { Vec::new() } else { body }));
+                self.say.push_front(Say::Bytes(if is_asked { body } else { Vec::new() }));
                 true
             }
             Some(Say::AwaitSwitch { answer, bytes }) => {
@@ -320,6 +323,7 @@ impl Guest {
     fn end(&mut self, was_reset: bool, was_cut: bool) -> Result<(), String> {
         if let Some(said) = &self.tunnel {
             let is_whole = self.echoed == said.len();
+            self.book.borrow_mut().note(if is_whole { "tunnel whole" } else { "tunnel cut" });
             return match is_whole || self.leave.to_fail || self.leave.to_end || self.is_slow {
                 true => Ok(()),
                 false => Err(format!("a tunnel ended behind {} of {}", self.echoed, said.len())),
@@ -329,7 +333,11 @@ impl Guest {
             self.end_of_open_ended()?;
         }
         let may_fail = self.leave.to_fail || self.is_slow;
-        if !self.got.is_empty() && !may_fail && !(self.leave.to_end && was_cut) {
+        if !self.got.is_empty() {
+            self.book.borrow_mut().note("answer cut");
+        }
+        let is_whole = self.got.is_empty();
+        if !(is_whole || may_fail || self.leave.to_end && was_cut) {
             return Err(format!("cut short, reset {was_reset}: {}", shown(&self.got)));
         }
         let may_end = self.is_over || self.may_end || may_fail || self.leave.to_end;
@@ -405,9 +413,13 @@ impl Guest {
     }
 
     fn interim(&mut self, head: &Head) -> Result<(), String> {
+        self.book.borrow_mut().note(if head.status == 100 { "100" } else { "103" });
         let due = &self.due[0];
         match head.status {
-            100 if due.expects && !self.was_asked => self.was_asked = true,
+            100 if due.expects && !self.was_asked => {
+                self.was_asked = true;
+                self.asked_before = self.answers + 1;
+            }
             102 if !due.is_http10 => {}
             103 if !due.is_http10 && head.hint == Some(due.id) => {}
             _ => return Err(format!("an interim answer {head:?} to {due:?}")),
@@ -429,7 +441,8 @@ impl Guest {
         if !head.closes && (due.is_last && head.status != 101) {
             return wrong("no end of the connection");
         }
-        let book = self.book.borrow();
+        let mut book = self.book.borrow_mut();
+        book.note(event_of(head));
         let Some(number) = head.answer else {
             let is_allowed = match head.status {
                 413 => due.is_too_large,
@@ -475,6 +488,8 @@ struct Head {
     closes: bool,
     answer: Option<usize>,
     hint: Option<u32>,
+    /// Somebody answers in place of those who should.
+    has_cause: bool,
 }
 
 impl Head {
@@ -507,8 +522,47 @@ impl Head {
             is_chunked: coding.is_some(),
             closes: one("connection")?.is_some_and(|option| option == "close"),
             answer: one("x-answer")?.and_then(|text| text.parse().ok()),
+            has_cause: one("x-fallback-cause")?.is_some(),
             hint: one("x-hint")?.and_then(|text| text.parse().ok()),
         })
+    }
+}
+
+/// What is to come about in a world that proves something.
+pub(super) const EVENTS: [&str; 18] = [
+    "100",
+    "103",
+    "101",
+    "answer",
+    "failed answer",
+    "fallback",
+    "answer of another",
+    "408",
+    "413",
+    "502",
+    "503",
+    "504",
+    "answer cut",
+    "tunnel whole",
+    "tunnel cut",
+    "sent again",
+    "raced",
+    "line used again",
+];
+
+fn event_of(head: &Head) -> &'static str {
+    match (head.answer, head.status) {
+        (Some(_), 101) => "101",
+        (Some(_), 502..=504) => "failed answer",
+        (Some(_), _) if head.has_cause => "answer of another",
+        (Some(_), _) => "answer",
+        (None, _) if head.has_cause => "fallback",
+        (None, 408) => "408",
+        (None, 413) => "413",
+        (None, 502) => "502",
+        (None, 503) => "503",
+        (None, 504) => "504",
+        (None, _) => "another failure",
     }
 }
 

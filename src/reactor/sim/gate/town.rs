@@ -201,6 +201,11 @@ impl ServerLine {
         self.next_ms = 0;
         let act = deed.acts.pop_front();
         let mut wire = self.wire.borrow_mut();
+        let has_more = wire.tap.as_ref().is_some_and(|tap| !tap.bytes.is_empty());
+        if has_more || self.ear.requests.len() > self.begun {
+            // The next request is on its way already, and what is said now would be its answer.
+            book.raced.insert(self.number);
+        }
         match act {
             Some((_, Act::Send(bytes))) => wire.transit.extend(bytes),
             Some((_, Act::Fin)) => (wire.fin_in_transit, self.has_ended) = (true, true),

@@ -39,10 +39,14 @@ fn site(upstreams: Vec<Upstream>) -> Spec {
     Spec { routes: vec![proxied("all", "/", HostRule::Keep, None)], upstreams, ..Spec::default() }
 }
 
-fn gateway(spec: &Spec, directory: &mut Directory) -> Gateway {
+fn made(spec: &Spec, directory: &mut Directory) -> Arc<Site> {
     let mut kept = Kept::default();
     let made = &mut Made { directory, kept: &mut kept, resolve: &|_| Vec::new(), seed: 1 };
-    Gateway::new().with_site(Arc::new(Site::new(spec, made).expect("a site without mistakes")))
+    Arc::new(Site::new(spec, made).expect("a site without mistakes"))
+}
+
+fn gateway(spec: &Spec, directory: &mut Directory) -> Gateway {
+    Gateway::new().with_site(made(spec, directory))
 }
 
 fn gate(upstream: Upstream) -> Stage {
@@ -50,9 +54,13 @@ fn gate(upstream: Upstream) -> Stage {
 }
 
 fn gate_of(spec: &Spec, limits: Limits, directory: &mut Directory) -> Stage {
+    gate_with(made(spec, directory), limits)
+}
+
+fn gate_with(site: Arc<Site>, limits: Limits) -> Stage {
     let board = Rc::<RefCell<Switchboard>>::default();
     let operator = Operator { board: Rc::clone(&board), lay: Box::new(Wire::calm) };
-    let means = means(gateway(spec, directory), limits, 64, 64, 4 * 1024);
+    let means = means(Gateway::new().with_site(site), limits, 64, 64, 4 * 1024);
     let means =
         Means { upstream: UpstreamMeans { lines_max: 64, seed: 1, reactors: 1, reactor: 0 }, ..means };
     Stage::of(Floor::new(means, Clock::scripted(), Box::new(operator)), None, board)

@@ -1,7 +1,8 @@
 //! Lines, tries, queues, fallbacks, tunnels: each rule by its own story.
 
 use super::*;
-use crate::config::site::{Fallback, FixedReply, Retries};
+use crate::config::site::{Fallback, FixedReply, Retries, Timeouts};
+use crate::gateway::upstream::{Ask, Chooser, Outcome};
 use crate::http::Status;
 
 #[test]
@@ -187,6 +188,51 @@ fn who_waits_goes_on_when_the_one_before_has_run_out_of_time() {
     assert!(heard(&second).ends_with("hello"));
 }
 
+/// Nobody tells it here.
+#[test]
+fn who_waits_for_a_connection_that_comes_free_at_another_reactor() {
+    let upstream = Upstream { connections_max: Some(1), queue_ms_max: 3_000, ..servers(1) };
+    let site = made(&site(vec![upstream]), &mut Directory::new());
+    let (mut elsewhere, cluster) = (Chooser::new(7, 2), &site.clusters()[0]);
+    let member = elsewhere.choose(cluster, &Ask::default()).expect("it is free");
+    elsewhere.began(cluster, member);
+    let mut stage = gate_with(Arc::clone(&site), calm_limits());
+    let client = stage.connect(GET);
+    stage.pass(500);
+    assert_eq!(stage.lines.len(), 0);
+    elsewhere.ended(cluster, member, Outcome::Abandoned, 0);
+    while stage.floor.next_moment().is_some_and(|moment| !stage.floor.clock.now().has_reached(moment)) {
+        stage.floor.clock.advance_ms(10);
+        stage.floor.clock.tick();
+    }
+    stage.turn(0);
+    stage.turn(0);
+    let line = stage.pick_up();
+    stage.tell(&line, OK);
+    assert!(heard(&client).ends_with("hello"));
+}
+
+/// It had waited for so long before its first try.
+#[test]
+fn each_try_may_wait_for_a_connection() {
+    let mut stage = gate(Upstream { connections_max: Some(1), ..servers(2) });
+    let (_, line) = stage.ask(GET);
+    let (second, other) = stage.ask(GET);
+    let third = stage.connect(GET);
+    stage.turn(0);
+    stage.tell(&line, OK);
+    assert_eq!(heard(&line).matches("GET ").count(), 2, "the third's turn");
+    stage.pass(600);
+    stage.end(&other);
+    assert_eq!(heard(&second), "", "it waits for the one that is in use");
+    stage.tell(&line, OK);
+    assert!(heard(&third).ends_with("hello"));
+    stage.turn(0);
+    assert_eq!(heard(&line).matches("GET ").count(), 1);
+    stage.tell(&line, OK);
+    assert!(heard(&second).ends_with("hello"));
+}
+
 /// The word that a connection is free was spent on one who went just then.
 #[test]
 fn who_waits_behind_one_that_is_gone() {
@@ -301,6 +347,17 @@ fn a_tunnel_in_which_nobody_speaks_is_closed() {
     assert!(!is_closed(&client));
     stage.pass(2_200);
     assert!(is_closed(&client) && is_closed(&line));
+}
+
+/// It would be the end of every WebSocket.
+#[test]
+fn the_time_for_an_answer_is_not_for_a_tunnel() {
+    let timeouts = Timeouts { total_ms_max: Some(500), ..upstream("").timeouts };
+    let mut stage = gate(Upstream { timeouts, ..servers(1) });
+    let (client, line) = stage.ask(UPGRADE);
+    stage.tell(&line, SWITCH);
+    stage.pass(1_500);
+    assert!(!is_closed(&client) && !is_closed(&line));
 }
 
 #[test]
