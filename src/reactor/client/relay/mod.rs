@@ -22,10 +22,9 @@ use super::Client;
 use super::busy::{Busy, Share};
 use super::deferred::Stand;
 use crate::gateway::site::Site;
-use crate::gateway::upstream::Outcome;
+use crate::gateway::upstream::{Change, Cluster, Endpoint, Outcome};
 use crate::http::{Response, Status};
 use crate::observe::log::Level;
-use crate::observe::site::CHANGES;
 use crate::proto::h1::encode::trailer_name;
 use crate::reactor::relay::{Relay, Stage, Trouble};
 use crate::reactor::stream::Stream;
@@ -78,13 +77,25 @@ impl<S: Stream> Client<S> {
             return busy.input.consume(count);
         }
         busy.input.consume(count);
-        let is_answering = relay.is_answering();
+        let (is_answering, route) = (relay.is_answering(), relay.route);
         busy.pending.relay.take().into_iter().for_each(|relay| let_go(relay, turn));
+        self.note_body_refused(route, busy);
         if is_answering {
             self.break_off(busy, turn);
         } else {
             self.answer_deferred(Response::plain(Status::CONTENT_TOO_LARGE), busy, turn);
         }
+    }
+
+    /// Its route takes no body of that size: counted and logged as where its length tells so at once.
+    #[cold]
+    fn note_body_refused(&self, route: usize, busy: &mut Busy) {
+        let Some(site) = busy.pending.epoch.as_ref().and_then(|epoch| epoch.gateway(self.site).site()) else {
+            return;
+        };
+        let Some((last, others)) = site.routes()[route].series().refusers.split_last() else { return };
+        busy.pending.notes.set_refuser(others.len());
+        busy.pending.note.way_mut().refused_by.push_str(last);
     }
 
     /// A trailer line of the request has come. What the gateway says itself, or takes out, is not to come in
@@ -258,13 +269,32 @@ fn count_out<S: Stream>(relay: &mut Relay, site: &Site, outcome: Outcome, turn: 
     tally.done.add(1);
     let change = turn.lines.chooser.ended(cluster, relay.member, outcome, now_ms(turn));
     if let Some(change) = change {
-        let at = CHANGES.iter().position(|label| *label == change.label());
-        at.into_iter().for_each(|at| tally.changes[at].add(1));
-        let server = &cluster.members[relay.member].endpoint.label;
-        let name = &cluster.spec.name;
-        turn.log.event(Level::Warn, "upstream", format_args!("{name} {server}: {}", change.label()));
+        tell_change(cluster, &cluster.members[relay.member].endpoint, change, turn);
     }
+    tell_news(cluster, turn);
     turn.lines.wake_waiting(&cluster.spec.name);
+}
+
+/// Tells what else became of a cluster's servers, since it was last asked: that a breaker lets some through,
+/// that the time of an ejection is over.
+fn tell_news<S: Stream>(cluster: &Cluster, turn: &mut Turn<'_, S>) {
+    while let Some((endpoint, change)) = turn.lines.chooser.news() {
+        tell_change(cluster, &endpoint, change, turn);
+    }
+}
+
+#[cold]
+fn tell_change<S: Stream>(cluster: &Cluster, server: &Endpoint, change: Change, turn: &Turn<'_, S>) {
+    let label = change.label();
+    server.tallies.of(turn.lines.reactor).note_change(label);
+    // Of a class of its own: a storm of bad answers is not to keep it out of the log.
+    let level = match change {
+        Change::BreakerOpened(_) | Change::Ejected(..) | Change::FellIll => Level::Warn,
+        _ => Level::Info,
+    };
+    let (name, server) = (&cluster.spec.name, &server.label);
+    let why = change.reason().map(|reason| format!(": {}", reason.label())).unwrap_or_default();
+    turn.log.event(level, label, format_args!("{server} of {name}{why}"));
 }
 
 /// Milliseconds that only ever go up.
