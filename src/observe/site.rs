@@ -27,7 +27,8 @@ impl<T> PerReactor<T> {
         &self.0[reactor as usize % self.0.len()].0
     }
 
-    /// The one beyond those of the reactors, where one more was made: for the thread that looks after servers.
+    /// The one beyond those of the reactors, where one more was made: for the thread that looks after
+    /// servers.
     #[must_use]
     pub fn last(&self) -> &T {
         &self.0[self.0.len() - 1].0

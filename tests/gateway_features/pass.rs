@@ -72,7 +72,7 @@ fn fields_are_changed_on_both_ways() {
     let site = format!(
         "[middleware.tidy]\nheaders = {{ request = {{ remove = [\"x-debug\"], set = {{ x-from = \"{{client}}\", \
          x-path = \"{{path}}{{query}}\" }}, add = {{ x-tag = [\"1\", \"2\"] }} }}, \
-         response = {{ remove = [\"server\"], set = {{ x-old = \"new\", x-host = \"{{host}}\" }} }} }}\n{}\
+         response = {{ set = {{ x-old = \"new\", x-host = \"{{host}}\" }} }} }}\n{}\
          [[route]]\npath = \"/*\"\nproxy = \"pool\"\nuse = \"tidy\"\n",
         upstream("pool", &fake, "")
     );
@@ -96,7 +96,7 @@ fn what_needs_no_upstream_is_answered_here() {
     let site = format!(
         "[[route]]\npath = \"/old/*\"\nredirect = \"https://new.test{{path}}{{query}}\"\nstatus = 301\n\
          [[route]]\npath = \"/go/{{id}}\"\nredirect = \"/to/{{id}}\"\n\
-         [[route]]\npath = \"/teapot\"\nrespond = {{ status = 418, body = \"short and stout\", content-type = \"text/x-pot\" }}\n\
+         [[route]]\npath = \"/gone\"\nrespond = {{ status = 451, body = \"not here\", content-type = \"text/x-note\" }}\n\
          [[route]]\npath = \"/only\"\nmethods = [\"GET\"]\nrespond = \"got\"\n\
          [[route]]\npath = \"/files/*\"\nfiles = \"{}\"\nstrip-prefix = \"/files\"\n",
         folder.join("public")
@@ -106,9 +106,9 @@ fn what_needs_no_upstream_is_answered_here() {
     assert_eq!((old.status, old.field("location")), (301, Some("https://new.test/old/a/b?c=d")));
     let go = get(&gateway, "/go/7", "");
     assert_eq!((go.status, go.field("location")), (308, Some("/to/7")));
-    let pot = get(&gateway, "/teapot", "");
-    assert_eq!((pot.status, pot.field("content-type")), (418, Some("text/x-pot")));
-    assert_eq!(pot.text(), "short and stout");
+    let gone = get(&gateway, "/gone", "");
+    assert_eq!((gone.status, gone.field("content-type")), (451, Some("text/x-note")));
+    assert_eq!(gone.text(), "not here");
     let page = get(&gateway, "/files/page.txt", "");
     assert_eq!((page.status, page.text().as_str()), (200, "a page"));
     assert!(page.field("etag").is_some(), "{}", page.head);
