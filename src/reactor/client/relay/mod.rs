@@ -43,7 +43,7 @@ impl<S: Stream> Client<S> {
         let Some(epoch) = relay.epoch.take() else { return Stand::Broken };
         share.steps = share.steps.saturating_sub(STEP_COST);
         let was_waiting = relay.waits;
-        let stand = match epoch.gateway(self.site).site() {
+        let stand = match epoch.gateway(self.entrance).site() {
             Some(site) => {
                 let stand = self.step(&mut relay, site, busy, turn, share);
                 // The time in which the client took nothing is not the server's.
@@ -90,7 +90,8 @@ impl<S: Stream> Client<S> {
     /// Its route takes no body of that size: counted and logged as where its length tells so at once.
     #[cold]
     fn note_body_refused(&self, route: usize, busy: &mut Busy) {
-        let Some(site) = busy.pending.epoch.as_ref().and_then(|epoch| epoch.gateway(self.site).site()) else {
+        let Some(site) = busy.pending.epoch.as_ref().and_then(|epoch| epoch.gateway(self.entrance).site())
+        else {
             return;
         };
         let Some((last, others)) = site.routes()[route].series().refusers.split_last() else { return };
@@ -235,7 +236,7 @@ fn note_way<S: Stream>(relay: &Relay, site: &Site, busy: &mut Busy, turn: &Turn<
 /// Whatever it was at, it is over: what was lent to it goes back.
 pub(in crate::reactor) fn let_go<S: Stream>(mut relay: Box<Relay>, turn: &mut Turn<'_, S>) {
     if let Some(epoch) = relay.epoch.take()
-        && let Some(site) = epoch.gateway(relay.site).site()
+        && let Some(site) = epoch.gateway(relay.entrance).site()
     {
         end_try(&mut relay, site, Outcome::Abandoned, turn);
         if relay.stage == Stage::Choosing {
