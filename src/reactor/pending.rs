@@ -16,7 +16,7 @@ use crate::http::{Method, Status};
 use crate::observe::site::class;
 use crate::reactor::ENTRANCE_MAIN;
 use crate::reactor::access::{AccessNote, Due, Sent};
-use crate::reactor::client::let_go;
+use crate::reactor::client::{let_go, note_way_so_far};
 use crate::reactor::dispatch::Dispatch;
 use crate::reactor::epoch::Epoch;
 use crate::reactor::relay::{Relay, Trouble};
@@ -142,10 +142,12 @@ impl Pending {
         if !self.is_open() {
             return;
         }
-        self.account(turn);
-        if let Some(relay) = self.relay.take() {
-            let_go(relay, turn);
+        let relay = self.relay.take();
+        if let Some(relay) = &relay {
+            note_way_so_far(relay, self, turn);
         }
+        self.account(turn);
+        relay.into_iter().for_each(|relay| let_go(relay, turn));
         if let Some(ticket) = self.ticket.take() {
             ticket.cancel();
         }
@@ -153,6 +155,24 @@ impl Pending {
             pipe.close(false);
         }
         self.close(turn.dispatch);
+    }
+
+    /// Its client is gone. A request that was passed on and not answered is told of all the same: somebody
+    /// was asked for it, perhaps for long, and perhaps that is why.
+    pub(super) fn desert<S: Stream>(&mut self, turn: &mut Turn<'_, S>) {
+        if self.stage == Stage::Relaying && self.status.is_none() {
+            if let Some(relay) = self.relay.take() {
+                note_way_so_far(&relay, self, turn);
+                self.relay = Some(relay);
+            }
+            let took_ns = turn.clock.precise_ns().saturating_sub(self.began_ns);
+            if let Some(epoch) = &self.epoch {
+                count_in(NO_CLASS, epoch, &self.notes, took_ns, turn.lines.reactor);
+            }
+            let sent = Sent { status: DESERTED, body_bytes: 0 };
+            self.due_line.set(&mut self.note, sent, self.began_ns, turn.clock.precise_ns());
+        }
+        self.abandon(turn);
     }
 
     /// Writes down what was answered, if anything was.
@@ -207,11 +227,20 @@ impl Pending {
 
 /// Notes down what a site's route has answered.
 pub(super) fn count_route(epoch: &Epoch, notes: &Notes, status: Status, took_ns: u64, reactor: u32) {
+    count_in(class(status.code()), epoch, notes, took_ns, reactor);
+}
+
+/// What access lines say where nothing could be answered any more, as nginx has it.
+const DESERTED: Status = Status::from_code(499).expect("a status");
+/// Of [`CLASSES`](crate::observe::site::CLASSES): none.
+const NO_CLASS: usize = 0;
+
+fn count_in(class: usize, epoch: &Epoch, notes: &Notes, took_ns: u64, reactor: u32) {
     let Some(number) = notes.route() else { return };
     // Only the main listeners have a site.
     let Some(site) = epoch.gateway(ENTRANCE_MAIN).site() else { return };
     let tally = site.routes()[number].series().tallies.of(reactor);
-    tally.answers[class(status.code())].add(1);
+    tally.answers[class].add(1);
     tally.latency.record_ns(took_ns);
     if let Some(refuser) = notes.refuser() {
         tally.refusals[refuser].add(1);

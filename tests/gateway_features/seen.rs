@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::common::Folder;
 use super::common::upstream::{Fake, Gateway, nobody, ok};
-use super::{eventually, get, named, page, upstream};
+use super::{comes_to, eventually, get, named, page, upstream};
 
 /// A gateway whose access lines go to a file.
 struct Logged {
@@ -141,6 +141,36 @@ fn a_body_in_chunks_that_grows_too_large_is_told_of_as_one_with_a_length() {
     client.send("POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n");
     assert_eq!(client.response().status, 413);
     assert_eq!(logged.lines("/x", 1)[0]["refused_by"], Value::from("max-body"));
+}
+
+#[test]
+fn a_client_that_does_not_wait_and_a_server_that_breaks_off_are_told_of() {
+    let fake = Fake::start(|talk| {
+        while let Some(seen) = talk.request() {
+            match seen.line().contains("/cut") {
+                true => talk.say("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe"),
+                false => talk.is_let_go_in(super::common::PATIENCE),
+            };
+            return;
+        }
+    });
+    let site = upstream("pool", &fake, "") + "[[route]]\nname = \"all\"\npath = \"/*\"\nproxy = \"pool\"\n";
+    let logged = Logged::start(&site);
+    let mut client = logged.gateway.connect();
+    client.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n");
+    eventually("it is under way", || fake.seen().len() == 1);
+    client.reset();
+    let line = &logged.lines("/slow", 1)[0];
+    assert_eq!((number(line, "status"), &line["upstream"]), (499, &Value::from("pool")), "{line}");
+    assert_eq!((line["server"].as_str(), number(line, "tries")), (Some(&*fake.address().to_string()), 1));
+    comes_to(&logged.gateway, "myriapod_route_requests_total{route=\"all\",class=\"none\"}", 1.0);
+
+    let mut client = logged.gateway.connect();
+    client.send("GET /cut HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(client.try_response().is_err(), "half an answer is never whole");
+    let line = &logged.lines("/cut", 1)[0];
+    assert_eq!((number(line, "status"), &line["trouble"]), (200, &Value::from("broken")), "{line}");
+    assert_eq!(line["server"], Value::from(fake.address().to_string()), "{line}");
 }
 
 #[test]

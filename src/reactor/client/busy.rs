@@ -62,7 +62,7 @@ impl Busy {
 
     /// Forgets what one client left, before another gets it.
     pub(in crate::reactor) fn wipe<S: Stream>(&mut self, turn: &mut Turn<'_, S>) {
-        self.pending.abandon(turn);
+        self.pending.desert(turn);
         self.write_due_line(turn);
         if self.input.is_taken() {
             self.input = turn.lines.unshelve();

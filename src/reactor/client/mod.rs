@@ -24,7 +24,7 @@ mod sourced;
 mod transfer;
 
 pub(super) use busy::Busy;
-pub(super) use relay::let_go;
+pub(super) use relay::{let_go, note_way_so_far};
 pub(super) use serve::tell_of_panic_in;
 
 use crate::base::clock::Tick;

@@ -232,7 +232,7 @@ impl<S: Stream> Client<S> {
     /// The peer will send no more. What it has sent was answered; what it began to send will never be whole.
     fn end_of_input(&mut self, busy: &mut Busy, turn: &mut Turn<'_, S>) {
         // A handler that reads the body as it comes is not to wait for the rest until the output is out.
-        busy.pending.abandon(turn);
+        busy.pending.desert(turn);
         let is_clean = busy.machine.is_between_requests() && busy.input.is_empty();
         self.life = Life::Ending(if is_clean { CloseReason::PeerClosed } else { CloseReason::PeerCut });
     }

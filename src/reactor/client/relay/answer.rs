@@ -204,7 +204,7 @@ impl<S: Stream> Client<S> {
             busy.machine.finish_with(&relay.trailers, &mut busy.output);
         }
         relay.stage = Stage::Over;
-        note_way(relay, site, busy, turn);
+        note_way(relay, site, &mut busy.pending, turn);
         self.conclude(busy, turn);
     }
 }

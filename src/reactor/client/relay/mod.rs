@@ -26,6 +26,7 @@ use crate::gateway::upstream::{Change, Endpoint, Outcome};
 use crate::http::{Response, Status};
 use crate::observe::log::Level;
 use crate::proto::h1::encode::trailer_name;
+use crate::reactor::pending::Pending;
 use crate::reactor::relay::{Relay, Stage, Trouble};
 use crate::reactor::stream::Stream;
 use crate::reactor::turn::Turn;
@@ -208,15 +209,27 @@ impl<S: Stream> Client<S> {
     }
 }
 
+/// What the access log tells of it, when it ends before its time.
+#[cold]
+pub(in crate::reactor) fn note_way_so_far<S: Stream>(
+    relay: &Relay,
+    pending: &mut Pending,
+    turn: &Turn<'_, S>,
+) {
+    if let Some(site) = relay.epoch.as_ref().and_then(|epoch| epoch.gateway(relay.entrance).site()) {
+        note_way(relay, site, pending, turn);
+    }
+}
+
 /// What the access log tells of it, when it ends.
-fn note_way<S: Stream>(relay: &Relay, site: &Site, busy: &mut Busy, turn: &Turn<'_, S>) {
+fn note_way<S: Stream>(relay: &Relay, site: &Site, pending: &mut Pending, turn: &Turn<'_, S>) {
     if turn.access.is_none() {
         return;
     }
     let cluster = &site.clusters()[relay.cluster];
-    let trouble = busy.pending.trouble.map_or("", Trouble::label);
-    let began_ns = busy.pending.began_ns;
-    let way = busy.pending.note.way_mut();
+    let trouble = pending.trouble.map_or("", Trouble::label);
+    let began_ns = pending.began_ns;
+    let way = pending.note.way_mut();
     way.upstream.clear();
     way.upstream.push_str(&cluster.spec.name);
     way.server.clear();

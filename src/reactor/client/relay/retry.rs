@@ -6,6 +6,7 @@ use super::{Client, end_try, note_way, now_ms};
 use crate::gateway::site::{Fallback, Site};
 use crate::gateway::upstream::{FailureKind, Member, Outcome};
 use crate::http::{Response, Status};
+use crate::observe::log::Level;
 use crate::reactor::relay::{Relay, Stage, Trouble};
 use crate::reactor::stream::Stream;
 use crate::reactor::turn::Turn;
@@ -40,6 +41,8 @@ impl<S: Stream> Client<S> {
         }
         if relay.is_answering() {
             // The client sees by the framing that it is not whole.
+            busy.pending.trouble = Some(trouble);
+            note_way(relay, site, &mut busy.pending, turn);
             relay.stage = Stage::Over;
             return Stand::Broken;
         }
@@ -115,7 +118,9 @@ impl<S: Stream> Client<S> {
         }
         relay.stage = Stage::Over;
         busy.pending.trouble = Some(trouble);
-        note_way(relay, site, busy, turn);
+        note_way(relay, site, &mut busy.pending, turn);
+        let (name, label) = (&site.clusters()[relay.cluster].spec.name, trouble.label());
+        turn.log.event(Level::Warn, "upstream", format_args!("{name}: nobody answered: {label}"));
         self.answer_deferred(response, busy, turn);
         Stand::Moved
     }

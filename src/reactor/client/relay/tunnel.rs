@@ -69,7 +69,7 @@ impl<S: Stream> Client<S> {
             let outcome = Outcome::Success { latency_us: 0 };
             end_try(relay, site, outcome, turn);
             relay.stage = Stage::Over;
-            note_way(relay, site, busy, turn);
+            note_way(relay, site, &mut busy.pending, turn);
             self.conclude(busy, turn);
             self.life = Life::Ending(CloseReason::Finished);
             return Stand::Waits;
