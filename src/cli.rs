@@ -129,7 +129,7 @@ fn command(brief: bool) -> clap::Command {
     command
         .mut_subcommand("doctor", |command| doctor::shaped(command).mut_args(shown))
         .mut_subcommand("explain", |command| gateway::explaining(command).mut_args(shown))
-        .mut_subcommand("proxy", |command| command.mut_args(shown))
+        .mut_subcommand("proxy", |command| gateway::passing_on(command).mut_args(shown))
         .mut_subcommand("serve", |command| command.mut_args(shown))
 }
 
@@ -137,7 +137,7 @@ fn is_brief(words: &[OsString]) -> bool {
     words.iter().any(|word| word == "-h")
 }
 
-/// An epoll-level HTTP server: one pinned reactor per core, nothing spent on an idle connection.
+/// An epoll-level HTTP server and gateway: one pinned reactor per core, nothing spent on an idle connection.
 ///
 /// Without arguments it serves a welcome page and a few endpoints on 127.0.0.1:8080; with a directory, its files.
 #[derive(Parser)]

@@ -71,6 +71,11 @@ pub(super) fn explaining(command: Command) -> Command {
     })
 }
 
+/// Every request goes to the servers: a folder would never be asked.
+pub(super) fn passing_on(command: Command) -> Command {
+    command.mut_arg("dir", |arg| arg.hide(true))
+}
+
 /// A field as `curl -H` takes it.
 fn field(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once(':').ok_or("no colon; write 'Name: value'")?;

@@ -270,8 +270,12 @@ impl Office {
             }
             Err(mistakes) => {
                 self.reloads.refused.add(1);
-                let (count, all) = (mistakes.len(), mistakes.join("; "));
-                let text = format_args!("refused, and nothing is changed, for {count} mistakes: {all}");
+                // An event is one line: where it stands and what it is, without the excerpt below.
+                let told: Vec<&str> = mistakes.iter().filter_map(|mistake| mistake.lines().next()).collect();
+                let (count, all) = (mistakes.len(), told.join("; "));
+                let plural = if count == 1 { "" } else { "s" };
+                let text =
+                    format_args!("refused, and nothing is changed, for {count} mistake{plural}: {all}");
                 self.log.event(Level::Error, "reload", text);
             }
         }

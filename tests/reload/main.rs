@@ -67,7 +67,8 @@ fn a_file_with_a_mistake_changes_nothing_and_says_so() {
     server.signal(Signal::HUP);
     eventually("a fourth", || reloads(&server, "refused") == 4.0);
     assert_eq!(server.metric("myriapod_config_generation"), 0.0);
-    eventually("it is told", || server.told().contains("did you mean `path`"));
+    eventually("it is told", || server.told().contains("site.toml:2:1: no such key; did you mean `path`?"));
+    assert!(!server.told().contains("\\x0A"), "an event is one line: {}", server.told());
     reload(&server, &folder, &says("new"), "ok");
     assert_eq!(Client::get(server.address(), "/say").text(), "new");
 }
