@@ -257,7 +257,7 @@ def reloaded(server, site, ports, options):
     took_effect = 0
     for number in range(1, options.reloads + 1):
         if site:
-            site.write_text("[upstream" if number % 10 == 0 else site_text(ports, number))
+            replace(site, "[upstream" if number % 10 == 0 else site_text(ports, number))
         server.process.send_signal(signal.SIGHUP)
         time.sleep(0.1)
         if site:
@@ -270,6 +270,13 @@ def reloaded(server, site, ports, options):
     time.sleep(2)
     added = measure.pss_bytes(server.pid)[0] - memory
     return sum(count for count, _ in outcomes), dict(errors), took_effect, added, descriptors_of(server.pid) - descriptors
+
+
+def replace(path, text):
+    """In one step: half a file, or an empty one, may be a good one that says something else."""
+    new = path.with_suffix(".new")
+    new.write_text(text)
+    os.replace(new, path)
 
 
 def descriptors_of(pid):

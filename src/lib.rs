@@ -108,9 +108,10 @@
 //! # The house
 //!
 //! ```text
-//!   main, cli ------ what was written: flags, environment
+//!   main, cli ------ what was written: flags, environment, a file
 //!       |
-//!    server -------- assembly: budget, threads, signals, doctor; knows everybody, known by nobody
+//!    server -------- assembly: budget, threads, signals, reloads, keeper, doctor; knows everybody,
+//!       |            known by nobody
 //!       |
 //!    reactor ------- threads that do I/O; the only one to name mio and socket2
 //!     /    \
@@ -140,6 +141,20 @@
 //!                   settle <- flush <------ respond <-------- finish <----- inbox <---- Job::run -+
 //!                   (park, again, close)    (WriteQueue)      (leave)
 //! ```
+//! A request that a site's route passes on takes the third way:
+//!
+//! ```text
+//!  reactor/client/relay             proto/h1                gateway/upstream    reactor/lines
+//!  -------------------------------  ----------------------  ------------------  ----------------------
+//!  pass_on -----------------------> ask::write              key, templates
+//!  choose  ----------------------------------------------> choose ------------> pick_idle, or dial
+//!  converse: send_upload, hear ---> AnswerReader::receive                       write, read
+//!     stumble -> again, or fail     (Fault: 502)            ended, may_retry    hang_up
+//!     end_answer -----------------> begin_relayed, more     ended               rest: idle again
+//! ```
+//! One drive moves both sides: the client and its line lie in two slabs, so both are in hand at once, and
+//! what comes on a line only marks it and queues the client that uses it.
+//!
 //! Most answers are given where the head is read. A request whose route wants its body first, or runs on a
 //! worker, waits in its connection's [pending](reactor) exchange: a [`Job`](worker::Job) takes it away,
 //! buffer and all, and the same box brings the answer back, if anybody still wants it.
@@ -187,7 +202,9 @@
 //!   connection.
 //! - **violation**: the peer broke a rule. **Close reason**: why a connection ended.
 //! - **wait**: what a connection waits for, hence which deadline applies.
-//! - **site**: which kind of listener a connection came by, hence which gateway answers.
+//! - **entrance**: which kind of listener a connection came by, hence which gateway answers.
+//! - **site**: what a configuration file says: routes, steps, upstreams. **Step**: what a route's requests
+//!   pass through. **Guard**: a step that may refuse.
 //! - **deferred**: not answered at its head. **Away**: with a worker, or waiting for one.
 //! - **job**: a request that travels. **Lane**: one reactor's jobs that wait. **Desk**: where they come home.
 //!   **Crew**: the workers, those that search and those that sleep. **Post**: what one worker is at.
@@ -199,7 +216,11 @@
 //!   a request of our own that asks whether a server is well.
 //! - **balance**: who gets the next connection. **Doctor**: which limit of the host binds first.
 //! - **generation**: what requests are answered by between two reloads. **Epoch**: a reactor's hold on one.
-//!   **Line**: a connection to a server behind us.
+//! - **upstream**: servers that do the same; **cluster**: one whose names are looked up; **endpoint**: one of
+//!   its addresses. **Line**: a connection to one. **Relay**: an exchange that is passed on. **Try**: one
+//!   server asked, once. **Trouble**: why a try failed. **Tunnel**: a relay that speaks another protocol.
+//! - **vitals**: what all reactors know of an endpoint. **Breaker**, **ejection**, **probe**: who finds it
+//!   ill. **Fallback**: what answers when no server can.
 //! - **drain**: leaving in good order: no new connections, requests under way are answered.
 
 pub mod base;

@@ -27,6 +27,13 @@ impl<T> PerReactor<T> {
         &self.0[reactor as usize % self.0.len()].0
     }
 
+    /// The one beyond those of the reactors, where one more was made: for the thread that looks after
+    /// servers.
+    #[must_use]
+    pub fn last(&self) -> &T {
+        &self.0[self.0.len() - 1].0
+    }
+
     /// All of them, to be added up.
     pub fn all(&self) -> impl Iterator<Item = &T> {
         self.0.iter().map(|alone| &alone.0)
@@ -139,7 +146,7 @@ pub const TROUBLES: [&str; 9] = [
     "malformed",
 ];
 
-/// What becomes of a server.
+/// What becomes of a server. The last two are found out by probes, the others by requests.
 pub const CHANGES: [&str; 7] = [
     "breaker_opened",
     "breaker_half_opened",
@@ -149,6 +156,14 @@ pub const CHANGES: [&str; 7] = [
     "unhealthy",
     "healthy",
 ];
+
+impl ServerTally {
+    /// Notes down what became of it, by its [name](CHANGES); only the owner may.
+    pub fn note_change(&self, label: &str) {
+        let at = CHANGES.iter().position(|known| *known == label);
+        at.into_iter().for_each(|at| self.changes[at].add(1));
+    }
+}
 
 /// Durations in a few buckets: a thousand routes have one of these for each reactor.
 #[derive(Debug, Default)]

@@ -29,7 +29,7 @@ pub(super) struct Listener {
     /// By which the poll names it.
     pub number: u32,
     /// Which gateway answers those who come this way.
-    pub site: u8,
+    pub entrance: u8,
     /// An edge was seen and not yet used up.
     pub is_ready: bool,
     /// The kernel asks us, by way of a [`Seat`](super::balance::Seat), who gets its clients.
@@ -68,7 +68,7 @@ pub fn claim(address: SocketAddr) -> io::Result<(OwnedFd, SocketAddr)> {
 
 impl Listener {
     /// Binds and listens.
-    pub(super) fn open(listen: &Listen, manner: Manner, site: u8, number: u32) -> io::Result<Listener> {
+    pub(super) fn open(listen: &Listen, manner: Manner, entrance: u8, number: u32) -> io::Result<Listener> {
         let (socket, path) = match listen {
             Listen::Tcp(address) => (tcp(*address, manner.defers)?, None),
             Listen::Unix(path) => (unix(path)?, Some(path.clone())),
@@ -76,7 +76,7 @@ impl Listener {
         socket.set_nonblocking(true)?;
         socket.listen(i32::try_from(manner.backlog).unwrap_or(i32::MAX))?;
         // Worth a look at once: whoever connected before it was registered gives no edge.
-        Ok(Listener { socket, path, number, site, is_ready: true, is_balanced: false })
+        Ok(Listener { socket, path, number, entrance, is_ready: true, is_balanced: false })
     }
 
     /// One connection that waits, in non-blocking mode. Its address is asked for only where it is wanted.

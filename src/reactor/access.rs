@@ -10,7 +10,7 @@ use crate::http::{Request, Status};
 use crate::observe::log::AccessLines;
 use crate::proto::Violation;
 use crate::proto::h1::Stamp;
-use crate::reactor::SITE_MAIN;
+use crate::reactor::ENTRANCE_MAIN;
 use crate::reactor::epoch::Epoch;
 use crate::reactor::stream::Stream;
 
@@ -144,7 +144,7 @@ impl Due {
 
 /// What a site adds to the line of a request that was answered at once.
 pub(super) fn passage_of<'a>(epoch: &'a Epoch, notes: &Notes, arrival: &Arrival) -> Option<Passage<'a>> {
-    let route = &epoch.gateway(SITE_MAIN).site()?.routes()[notes.route()?];
+    let route = &epoch.gateway(ENTRANCE_MAIN).site()?.routes()[notes.route()?];
     let refusers = &route.series().refusers;
     let refused_by = notes.refuser().and_then(|number| refusers.get(number)).map_or("", |name| name);
     let client = arrival.client.filter(|_| arrival.is_trusted);
@@ -258,7 +258,7 @@ mod tests {
     use crate::reactor::client::Client;
     use crate::reactor::floor::{Floor, Means, Watcher};
     use crate::reactor::lines::{NoDialer, UpstreamMeans};
-    use crate::reactor::{CloseReason, Dispatching, Refusal, SITE_MAIN};
+    use crate::reactor::{CloseReason, Dispatching, ENTRANCE_MAIN, Refusal};
     use crate::worker::{Hatch, Job, ReplyDesk, ReplyTo, Workshop};
     use std::io;
     use std::sync::Arc;
@@ -386,7 +386,7 @@ mod tests {
         let mut floor =
             Floor::new(Means { dispatching, ..means(&log) }, Clock::scripted(), Box::new(NoDialer));
         for bytes in said {
-            floor.admit(Said(bytes.as_bytes().to_vec()), SITE_MAIN, None);
+            floor.admit(Said(bytes.as_bytes().to_vec()), ENTRANCE_MAIN, None);
             while floor.is_busy() {
                 floor.serve(&Blind);
             }

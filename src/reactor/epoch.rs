@@ -19,7 +19,7 @@ impl Epoch {
 
     /// What answers those who came by that kind of listener.
     #[inline]
-    pub(super) fn gateway(&self, site: u8) -> &Gateway {
-        &self.gateways[usize::from(site)]
+    pub(super) fn gateway(&self, entrance: u8) -> &Gateway {
+        &self.gateways[usize::from(entrance)]
     }
 }

@@ -37,11 +37,11 @@ use crate::reactor::lines::{Dialer, Lines, UpstreamMeans};
 use crate::reactor::peers::Peers;
 use crate::reactor::stream::Stream;
 use crate::reactor::turn::{CloseReason, Step, Turn};
-use crate::reactor::{SITE_ADMIN, SITE_MAIN};
+use crate::reactor::{ENTRANCE_ADMIN, ENTRANCE_MAIN};
 
 /// What connections are served with.
 pub struct Means {
-    /// What each kind of listener serves: [`SITE_MAIN`](super::SITE_MAIN), [`SITE_ADMIN`].
+    /// What each kind of listener serves: [`ENTRANCE_MAIN`](super::ENTRANCE_MAIN), [`ENTRANCE_ADMIN`].
     pub gateways: Arc<[Gateway]>,
     /// Connections to upstreams.
     pub upstream: UpstreamMeans,
@@ -147,7 +147,7 @@ impl<S: Stream> Floor<S> {
             lines: Lines::new(dialer, &means.upstream, means.buffer_bytes),
             arrival: Arrival::UNKNOWN,
             peers: Peers::default(),
-            folders: means.gateways[usize::from(SITE_MAIN)].open_folders(),
+            folders: means.gateways[usize::from(ENTRANCE_MAIN)].open_folders(),
             epoch: Epoch::new(means.gateways),
             clients: Slots::with_limit(means.clients_max),
             admin_clients: 0,
@@ -217,17 +217,17 @@ impl<S: Stream> Floor<S> {
 
     /// Takes a connection in; its first bytes are often here, so it is driven at once. Drops it when all is
     /// full, or its address has as many as it may.
-    pub(super) fn admit(&mut self, stream: S, site: u8, peer: Option<IpAddr>) {
-        let mut client = Client::new(stream, site, self.clock.now(), &self.limits);
-        let is_introduced = site == SITE_MAIN && self.peers.are_introduced();
+    pub(super) fn admit(&mut self, stream: S, entrance: u8, peer: Option<IpAddr>) {
+        let mut client = Client::new(stream, entrance, self.clock.now(), &self.limits);
+        let is_introduced = entrance == ENTRANCE_MAIN && self.peers.are_introduced();
         if is_introduced {
             client.await_introduction();
         }
         let Ok(key) = self.clients.insert(client) else { return };
         self.tally.accepted.add(1);
-        self.admin_clients += u32::from(site == SITE_ADMIN);
+        self.admin_clients += u32::from(entrance == ENTRANCE_ADMIN);
         // A balancer has many, and says whose they are. An operator may come when all others are refused.
-        let peer = peer.filter(|_| site == SITE_MAIN && !is_introduced);
+        let peer = peer.filter(|_| entrance == ENTRANCE_MAIN && !is_introduced);
         if self.peers.enter(key.index(), peer).is_err() {
             upstream::tell_of_crowd(peer, &self.log);
             return self.close(key, CloseReason::Crowded);
@@ -445,7 +445,7 @@ impl<S: Stream> Floor<S> {
         let (mut turn, _) = self.turn(key);
         client.dismantle(&mut turn);
         self.peers.leave(key.index());
-        self.admin_clients -= u32::from(client.site() == SITE_ADMIN);
+        self.admin_clients -= u32::from(client.entrance() == ENTRANCE_ADMIN);
         self.tally.closed.add(reason as usize, 1);
         // Closing the last descriptor takes the socket out of the poll, so no call is spent on that.
     }

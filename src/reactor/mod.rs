@@ -53,9 +53,9 @@ use crate::reactor::token::Source;
 use crate::reactor::watch::edge_of;
 
 /// The main listeners' gateway.
-pub const SITE_MAIN: u8 = 0;
+pub const ENTRANCE_MAIN: u8 = 0;
 /// The admin listener's gateway.
-pub const SITE_ADMIN: u8 = 1;
+pub const ENTRANCE_ADMIN: u8 = 1;
 
 /// What a reactor is made of. Everything in it was made before the thread took a descriptor table of its own.
 pub struct Setup {
@@ -154,7 +154,7 @@ impl Reactor {
         })
     }
 
-    /// Opens a listener on this reactor, for that site. `address`: which of those it is that are
+    /// Opens a listener on this reactor, for that entrance. `address`: which of those it is that are
     /// [balanced](balance), if it is one.
     ///
     /// # Errors
@@ -163,11 +163,11 @@ impl Reactor {
         &mut self,
         listen: &Listen,
         manner: Manner,
-        site: u8,
+        entrance: u8,
         address: Option<u32>,
     ) -> io::Result<()> {
         let number = self.listeners.len() as u32;
-        let mut listener = Listener::open(listen, manner, site, number)?;
+        let mut listener = Listener::open(listen, manner, entrance, number)?;
         if let (Some(seat), Some(address)) = (&self.seat, address) {
             seat.enter(listener.as_raw_fd(), address)?;
             listener.is_balanced = true;
@@ -375,7 +375,7 @@ impl Reactor {
         if expected > 0 && !self.floor.clock.now().has_reached(close_at) {
             return;
         }
-        self.listeners.retain(|listener| listener.site == SITE_ADMIN);
+        self.listeners.retain(|listener| listener.entrance == ENTRANCE_ADMIN);
         self.drain = self.drain.map(|drain| Drain { doors_close_at: None, ..drain });
     }
 
@@ -423,7 +423,7 @@ impl Reactor {
             return;
         }
         let listener = &mut self.listeners[at];
-        let site = listener.site;
+        let entrance = listener.entrance;
         let (fd, peer) = match listener.accept(self.floor.wants_peers()) {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -442,10 +442,10 @@ impl Reactor {
         if let (Some(seat), true) = (&mut self.seat, listener.is_balanced) {
             seat.note_accepted();
         }
-        if let (Some(drain), SITE_MAIN) = (&mut self.drain, site) {
+        if let (Some(drain), ENTRANCE_MAIN) = (&mut self.drain, entrance) {
             drain.begun_with += 1;
         }
-        self.floor.admit(Socket::new(fd), site, peer);
+        self.floor.admit(Socket::new(fd), entrance, peer);
     }
 
     fn standing(&self) -> Standing {

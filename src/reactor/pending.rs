@@ -14,7 +14,7 @@ use crate::base::clock::Tick;
 use crate::gateway::{Notes, Ticket};
 use crate::http::{Method, Status};
 use crate::observe::site::class;
-use crate::reactor::SITE_MAIN;
+use crate::reactor::ENTRANCE_MAIN;
 use crate::reactor::access::{AccessNote, Due, Sent};
 use crate::reactor::client::let_go;
 use crate::reactor::dispatch::Dispatch;
@@ -209,7 +209,7 @@ impl Pending {
 pub(super) fn count_route(epoch: &Epoch, notes: &Notes, status: Status, took_ns: u64, reactor: u32) {
     let Some(number) = notes.route() else { return };
     // Only the main listeners have a site.
-    let Some(site) = epoch.gateway(SITE_MAIN).site() else { return };
+    let Some(site) = epoch.gateway(ENTRANCE_MAIN).site() else { return };
     let tally = site.routes()[number].series().tallies.of(reactor);
     tally.answers[class(status.code())].add(1);
     tally.latency.record_ns(took_ns);

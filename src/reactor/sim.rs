@@ -28,7 +28,7 @@ use crate::reactor::sim::reader::Leave;
 use crate::reactor::sim::visitor::Visitor;
 use crate::reactor::sim::wire::{Poll, Socket};
 use crate::reactor::sim::world::{World, limits, means};
-use crate::reactor::{CloseReason, Dispatching, Refusal, SITE_MAIN};
+use crate::reactor::{CloseReason, Dispatching, ENTRANCE_MAIN, Refusal};
 use crate::worker::Errand;
 
 /// Seeds in one plain run.
@@ -206,7 +206,7 @@ impl Scene {
     }
 
     fn admit(&mut self, visitor: Visitor) {
-        self.floor.admit(Socket(Rc::clone(&visitor.wire)), SITE_MAIN, None);
+        self.floor.admit(Socket(Rc::clone(&visitor.wire)), ENTRANCE_MAIN, None);
         self.inside.push(visitor);
     }
 

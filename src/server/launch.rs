@@ -10,7 +10,9 @@ use mio::Poll;
 use crate::config::Listen;
 use crate::observe::log::{Level, Log};
 use crate::reactor::balance::Seat;
-use crate::reactor::{Farewell, Inbox, Manner, Notice, Reactor, SITE_ADMIN, SITE_MAIN, Setup, descriptors};
+use crate::reactor::{
+    ENTRANCE_ADMIN, ENTRANCE_MAIN, Farewell, Inbox, Manner, Notice, Reactor, Setup, descriptors,
+};
 use crate::server::budget::Tables;
 use crate::server::plan::Plan;
 use crate::server::start_error::{StartError, explain_bind};
@@ -105,10 +107,14 @@ impl Plan<'_> {
                 Listen::Unix(_) if at as u32 % self.budget.reactors == number => None,
                 Listen::Unix(_) => continue,
             };
-            doors.push(Door { listen: listen.clone(), site: SITE_MAIN, address });
+            doors.push(Door { listen: listen.clone(), entrance: ENTRANCE_MAIN, address });
         }
         let admin = self.admin.iter().filter(|_| number == 0);
-        doors.extend(admin.map(|listen| Door { listen: listen.clone(), site: SITE_ADMIN, address: None }));
+        doors.extend(admin.map(|listen| Door {
+            listen: listen.clone(),
+            entrance: ENTRANCE_ADMIN,
+            address: None,
+        }));
         doors
     }
 }
@@ -116,7 +122,7 @@ impl Plan<'_> {
 /// Where a reactor listens.
 struct Door {
     listen: Listen,
-    site: u8,
+    entrance: u8,
     /// Which it is of the addresses that all reactors listen on.
     address: Option<u32>,
 }
@@ -142,10 +148,10 @@ impl Place {
         }
         let no_poll = |error| StartError::System { attempt: "share an epoll", error };
         let mut reactor = Reactor::new(setup).map_err(no_poll)?;
-        for Door { listen, site, address } in &self.doors {
+        for Door { listen, entrance, address } in &self.doors {
             // An operator's connection is taken at once: it may be the last one there are descriptors for.
-            let manner = Manner { defers: self.manner.defers && *site == SITE_MAIN, ..self.manner };
-            let opened = reactor.listen(listen, manner, *site, *address);
+            let manner = Manner { defers: self.manner.defers && *entrance == ENTRANCE_MAIN, ..self.manner };
+            let opened = reactor.listen(listen, manner, *entrance, *address);
             opened.map_err(|error| explain_bind(listen, error))?;
         }
         Ok(reactor)

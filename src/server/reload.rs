@@ -34,7 +34,7 @@ use crate::gateway::upstream::Directory;
 use crate::observe::Reloads;
 use crate::observe::Shown;
 use crate::observe::log::{Level, Log};
-use crate::reactor::{Generation, Inbox, Notice, SITE_MAIN};
+use crate::reactor::{ENTRANCE_MAIN, Generation, Inbox, Notice};
 use crate::server::keeper::{Duties, Keeper, Resolver, Sights, files_of, names_of, resolve_all};
 
 /// How long a start or a reload waits for addresses: a name that is found later is used from then on.
@@ -334,7 +334,7 @@ impl Office {
     fn put_in_force(&mut self, site: Option<Arc<Site>>) {
         self.legacy.shown.show(site.clone());
         let number = self.reloads.generation.value() + 1;
-        let (mut site, main) = (site, usize::from(SITE_MAIN));
+        let (mut site, main) = (site, usize::from(ENTRANCE_MAIN));
         let renewed = |(at, gateway): (usize, &Gateway)| match at == main {
             true => gateway.renewed(site.take()),
             false => gateway.renewed(None),
@@ -380,7 +380,7 @@ impl Office {
     /// Has the keeper look after what is in force.
     fn attend(&self, files: Sights) {
         let Some(keeper) = &self.keeper else { return };
-        let site = self.gateways[usize::from(SITE_MAIN)].site();
+        let site = self.gateways[usize::from(ENTRANCE_MAIN)].site();
         let clusters = site.map_or(&[][..], Site::clusters);
         keeper.hand().attend(Duties::of(clusters, self.legacy.book.clone(), files));
     }

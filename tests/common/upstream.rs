@@ -192,6 +192,14 @@ impl Talk {
         Some(head)
     }
 
+    /// Whatever comes next, as it is; `None` when the other side has ended.
+    pub fn raw(&mut self) -> Option<Vec<u8>> {
+        while self.unread.is_empty() {
+            self.fill().ok()?;
+        }
+        Some(std::mem::take(&mut self.unread))
+    }
+
     /// Whether the other side was still there to hear it.
     pub fn say(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.stream.write_all(bytes.as_ref()).is_ok()

@@ -9,9 +9,10 @@ use super::value;
 use crate::config::site::{FieldEdit, StepKind, Template};
 
 /// Fields that frame a message or belong to one connection: nobody else may write them.
-const OURS: [&str; 9] = [
+const OURS: [&str; 10] = [
     "connection",
     "content-length",
+    "date",
     "keep-alive",
     "proxy-connection",
     "te",
@@ -79,6 +80,9 @@ fn pair(reader: &mut Reader<'_>, entry: &Entry<'_>, value: &DeValue<'_>) -> Opti
 fn name(text: &str) -> Result<String, String> {
     match value::field_name(text)?.as_str() {
         "host" => Err(String::from("the Host upstream is the route's: write host-header there")),
+        "server" => Err(String::from(
+            "`Server` of an upstream is never passed on; for ours write server-header above the tables",
+        )),
         name if OURS.contains(&name) => Err(format!("`{name}` is written by the server alone")),
         _ => Ok(String::from(text)),
     }

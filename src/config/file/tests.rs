@@ -332,7 +332,7 @@ fn mistakes_in_an_upstream_are_put_right() {
         ("servers = [9000]\nfallback = { upstream = \"a\" }", "in a circle: `a` to `a`"),
         ("servers = [9000]\nfallback = { file = \"/nonexistent/x\" }", "there is no /nonexistent/x"),
         ("servers = [9000]\nfallback = { file = \"/\" }", "is a folder"),
-        ("servers = [9000]\nfallback = { status = 299 }", "no status that is sent here"),
+        ("servers = [9000]\nfallback = { status = 299 }", "no status that clients know"),
     ] {
         let problem = of(rest);
         assert!(problem.contains(told), "{rest}: {problem}");
@@ -450,7 +450,7 @@ access = {{ allow = "10.0.0.0/8", deny = ["10.1.0.0/16"] }}
 basic = {{ users = {{ alice = "{HASH}" }}, realm = "a b", field = "X-User" }}
 [middleware.edit]
 headers.request = {{ set = {{ X-A = "{{client}}", x-b = 1 }}, add = {{ x-c = ["1", "2"] }}, remove = ["cookie"] }}
-headers.response.remove = "server"
+headers.response.remove = "x-powered-by"
 [middleware.pages]
 cors.origins = "https://App.example.com"
 [middleware.id]
@@ -517,7 +517,7 @@ use = ["token", "few"]
                 FieldEdit::Add("x-c".into(), text("1")),
                 FieldEdit::Add("x-c".into(), text("2")),
             ],
-            response: vec![FieldEdit::Remove("server".into())],
+            response: vec![FieldEdit::Remove("x-powered-by".into())],
         },
         StepKind::Cors { origins: vec!["https://app.example.com".into()] },
         StepKind::RequestId,
@@ -563,6 +563,8 @@ fn mistakes_in_middleware_are_put_right() {
         ("cors = { origins = \"https://a/b\" }", "without a path"),
         ("cors = { origins = [\"*\", \"https://a\"] }", "write it alone"),
         ("headers = {}", "changes nothing"),
+        ("headers = { response = { remove = [\"Server\"] } }", "write server-header above"),
+        ("headers = { response = { set = { date = \"x\" } } }", "by the server alone"),
         ("headers.request.set = { Content-Length = \"1\" }", "by the server alone"),
         ("headers.request.set = { Host = \"a\" }", "write host-header"),
         ("headers.request.set = { a = \"{id}\" }", "nothing stands for `{id}`"),

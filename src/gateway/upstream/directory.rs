@@ -84,7 +84,8 @@ impl Directory {
             serial,
             pool: Arc::clone(pool),
             vitals: Vitals::default(),
-            tallies: PerReactor::new(reactors, ServerTally::default),
+            // One more is for who probes.
+            tallies: PerReactor::new(reactors + 1, ServerTally::default),
         })
     }
 }

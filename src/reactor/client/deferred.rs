@@ -236,7 +236,7 @@ impl<S: Stream> Client<S> {
     /// What every answer has in common, said by the gateway that the request had entered.
     pub(super) fn finish_by_gateway(&self, busy: &Busy, response: &mut Response, turn: &Turn<'_, S>) {
         let epoch = busy.pending.epoch.as_ref().unwrap_or(turn.epoch);
-        epoch.gateway(self.site).finish(&busy.pending.notes, response);
+        epoch.gateway(self.entrance).finish(&busy.pending.notes, response);
     }
 
     /// The one way out of a deferred exchange, whoever made the answer.

@@ -55,7 +55,7 @@ pub(super) struct Client<S: Stream = Socket> {
     wait: Wait,
     life: Life,
     /// Which kind of listener it came by, hence which gateway answers.
-    site: u8,
+    entrance: u8,
     pub readiness: Readiness,
     busy: Option<Box<Busy>>,
 }
@@ -91,7 +91,7 @@ impl<S: Stream> Links for Slots<Client<S>> {
 }
 
 impl<S: Stream> Client<S> {
-    pub(super) fn new(stream: S, site: u8, now: Tick, limits: &Limits) -> Client<S> {
+    pub(super) fn new(stream: S, entrance: u8, now: Tick, limits: &Limits) -> Client<S> {
         Client {
             stream,
             deadline: now.after_ms(limits.head_ms_max),
@@ -100,7 +100,7 @@ impl<S: Stream> Client<S> {
             number: 0,
             wait: Wait::Head,
             life: Life::Open,
-            site,
+            entrance,
             readiness: Readiness::FRESH,
             busy: None,
         }
@@ -110,8 +110,8 @@ impl<S: Stream> Client<S> {
         &self.stream
     }
 
-    pub(super) fn site(&self) -> u8 {
-        self.site
+    pub(super) fn entrance(&self) -> u8 {
+        self.entrance
     }
 
     /// Whether it is at an exchange that is answered by and by.

@@ -142,7 +142,7 @@ impl<S: Stream> Client<S> {
         if !turn.notes.is_blank() {
             turn.notes.clear();
         }
-        let gateway = turn.epoch.gateway(self.site);
+        let gateway = turn.epoch.gateway(self.entrance);
         let when = (turn.clock.now_ns(), turn.stamp.second());
         let arrival = note_arrival(&request, gateway, turn.peers.address(turn.here.0), when, turn.arrival);
         let mut exchange = Exchange::new(request, turn.notes).arrived(arrival).beside(turn.folders);

@@ -9,7 +9,7 @@ use crate::config::Limits;
 use crate::gateway::Gateway;
 use crate::gateway::site::Site;
 use crate::observe::log::{Level, Log};
-use crate::reactor::SITE_MAIN;
+use crate::reactor::ENTRANCE_MAIN;
 use crate::reactor::client::Client;
 use crate::reactor::epoch::Epoch;
 use crate::reactor::stream::Stream;
@@ -40,7 +40,7 @@ impl<S: Stream> Floor<S> {
     /// by.
     pub(in crate::reactor) fn reload(&mut self, gateways: Arc<[Gateway]>, limits: Limits) {
         // Opened before the old ones are closed; both by this thread, in whose table they are.
-        self.folders = gateways[usize::from(SITE_MAIN)].open_folders();
+        self.folders = gateways[usize::from(ENTRANCE_MAIN)].open_folders();
         self.epoch = Epoch::new(gateways);
         self.limits = limits;
         let knew_peers = self.wants_peers();
@@ -52,10 +52,10 @@ impl<S: Stream> Floor<S> {
 
     /// What the site wants to be known and kept.
     pub(super) fn look_at_site(&mut self) {
-        let clusters = self.epoch.gateway(SITE_MAIN).site().map_or(&[][..], Site::clusters);
+        let clusters = self.epoch.gateway(ENTRANCE_MAIN).site().map_or(&[][..], Site::clusters);
         let members = clusters.iter().flat_map(|cluster| &cluster.members);
         self.lines.keep_only(members.map(|member| member.endpoint.id));
-        if let Some(site) = self.epoch.gateway(SITE_MAIN).site() {
+        if let Some(site) = self.epoch.gateway(ENTRANCE_MAIN).site() {
             self.peers.remember();
             self.peers.count_by(site.connections());
             self.peers.introduce(site.trust().proxy_protocol);
@@ -69,7 +69,7 @@ impl<S: Stream> Floor<S> {
         let keys: Vec<_> = self.clients.keys().collect();
         for key in keys {
             if let Some(client) = self.clients.get_mut(key) {
-                let peer = client.stream().peer_address().filter(|_| client.site() == SITE_MAIN);
+                let peer = client.stream().peer_address().filter(|_| client.entrance() == ENTRANCE_MAIN);
                 // Those that are open stay, however many they are.
                 let _ = self.peers.enter(key.index(), peer.map(|peer| peer.to_canonical()));
             }

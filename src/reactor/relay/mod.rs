@@ -31,7 +31,7 @@ pub(super) struct Relay {
     /// Whether more of the request is wanted meanwhile.
     pub reads: bool,
     /// By which kind of listener its client came.
-    pub site: u8,
+    pub entrance: u8,
     pub route: usize,
     pub cluster: usize,
     /// The server that is asked, while [`is_counted`](Relay::is_counted).
@@ -187,7 +187,7 @@ impl Default for Relay {
             stage: Stage::Over,
             waits: false,
             reads: false,
-            site: 0,
+            entrance: 0,
             route: 0,
             cluster: 0,
             member: 0,

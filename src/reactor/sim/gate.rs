@@ -26,7 +26,7 @@ use crate::reactor::sim::dial::{Operator, Switchboard};
 use crate::reactor::sim::dice::Dice;
 use crate::reactor::sim::wire::{Poll, Socket, Wire};
 use crate::reactor::sim::world::{limits, means};
-use crate::reactor::{CloseReason, SITE_MAIN};
+use crate::reactor::{CloseReason, ENTRANCE_MAIN};
 use book::Book;
 use guest::{EVENTS, Guest, Leave};
 use site::Plan;
@@ -217,7 +217,7 @@ impl Scene {
     }
 
     fn admit(&mut self, guest: Guest) {
-        self.floor.admit(Socket(Rc::clone(&guest.wire)), SITE_MAIN, None);
+        self.floor.admit(Socket(Rc::clone(&guest.wire)), ENTRANCE_MAIN, None);
         self.inside.push(guest);
     }
 

@@ -20,7 +20,7 @@ use crate::reactor::sim::dice::Dice;
 use crate::reactor::sim::hands::Shop;
 use crate::reactor::sim::wire::{Poll, Socket, Wire};
 use crate::reactor::sim::world::{Big, limits, means};
-use crate::reactor::{CloseReason, Dispatching, SITE_MAIN};
+use crate::reactor::{CloseReason, Dispatching, ENTRANCE_MAIN};
 use crate::worker::Job;
 
 /// See the module.
@@ -61,7 +61,7 @@ impl Stage {
     /// A connection, with these bytes arrived.
     fn connect(&mut self, bytes: &[u8]) -> Rc<RefCell<Wire>> {
         let wire = Rc::new(RefCell::new(Wire::calm()));
-        self.floor.admit(Socket(Rc::clone(&wire)), SITE_MAIN, None);
+        self.floor.admit(Socket(Rc::clone(&wire)), ENTRANCE_MAIN, None);
         self.wires.push(Rc::clone(&wire));
         say(&wire, bytes);
         wire

@@ -166,6 +166,7 @@ impl Round {
 
     fn log_change(&self, target: &Target, outcome: Result<(), ProbeFailure>, change: Option<Change>) {
         let Target { upstream, endpoint, .. } = target;
+        change.into_iter().for_each(|change| endpoint.tallies.last().note_change(change.label()));
         match (change, outcome) {
             (Some(_), Err(why)) => {
                 let text = format_args!("{} of {upstream} is not well: {why}", endpoint.label);

@@ -4,7 +4,7 @@ use std::io;
 
 use super::super::busy::Busy;
 use super::super::deferred::Stand;
-use super::{Client, now_ms};
+use super::{Client, now_ms, tell_news};
 use crate::gateway::site::Site;
 use crate::gateway::upstream::{Ask, Nobody};
 use crate::reactor::relay::{Relay, Stage, Trouble};
@@ -21,7 +21,9 @@ impl<S: Stream> Client<S> {
     ) -> Stand {
         let cluster = &site.clusters()[relay.cluster];
         let ask = Ask { key: relay.key, tried: &relay.tried, now_ms: now_ms(turn) };
-        let member = match turn.lines.chooser.choose(cluster, &ask) {
+        let choice = turn.lines.chooser.choose(cluster, &ask);
+        tell_news(turn);
+        let member = match choice {
             Ok(member) => member,
             Err(Nobody::AllFull) => return self.queue(relay, site, busy, turn),
             Err(Nobody::AllOut | Nobody::AllTried) => {

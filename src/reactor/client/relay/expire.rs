@@ -52,7 +52,7 @@ impl<S: Stream> Client<S> {
     fn judge(&mut self, busy: &mut Busy, turn: &mut Turn<'_, S>) -> Verdict {
         let Some(mut relay) = busy.pending.relay.take() else { return Verdict::Goes };
         let Some(epoch) = relay.epoch.take() else { return Verdict::Goes };
-        let verdict = match epoch.gateway(self.site).site() {
+        let verdict = match epoch.gateway(self.entrance).site() {
             Some(site) => self.judge_relay(&mut relay, site, busy, turn),
             None => Verdict::Goes,
         };

@@ -25,7 +25,6 @@ use crate::gateway::site::Site;
 use crate::gateway::upstream::{Change, Endpoint, Outcome};
 use crate::http::{Response, Status};
 use crate::observe::log::Level;
-use crate::observe::site::CHANGES;
 use crate::proto::h1::encode::trailer_name;
 use crate::reactor::relay::{Relay, Stage, Trouble};
 use crate::reactor::stream::Stream;
@@ -44,7 +43,7 @@ impl<S: Stream> Client<S> {
         let Some(epoch) = relay.epoch.take() else { return Stand::Broken };
         share.steps = share.steps.saturating_sub(STEP_COST);
         let was_waiting = relay.waits;
-        let stand = match epoch.gateway(self.site).site() {
+        let stand = match epoch.gateway(self.entrance).site() {
             Some(site) => {
                 let stand = self.step(&mut relay, site, busy, turn, share);
                 // The time in which the client took nothing is not the server's.
@@ -78,13 +77,26 @@ impl<S: Stream> Client<S> {
             return busy.input.consume(count);
         }
         busy.input.consume(count);
-        let is_answering = relay.is_answering();
+        let (is_answering, route) = (relay.is_answering(), relay.route);
         busy.pending.relay.take().into_iter().for_each(|relay| let_go(relay, turn));
+        self.note_body_refused(route, busy);
         if is_answering {
             self.break_off(busy, turn);
         } else {
             self.answer_deferred(Response::plain(Status::CONTENT_TOO_LARGE), busy, turn);
         }
+    }
+
+    /// Its route takes no body of that size: counted and logged as where its length tells so at once.
+    #[cold]
+    fn note_body_refused(&self, route: usize, busy: &mut Busy) {
+        let Some(site) = busy.pending.epoch.as_ref().and_then(|epoch| epoch.gateway(self.entrance).site())
+        else {
+            return;
+        };
+        let Some((last, others)) = site.routes()[route].series().refusers.split_last() else { return };
+        busy.pending.notes.set_refuser(others.len());
+        busy.pending.note.way_mut().refused_by.push_str(last);
     }
 
     /// A trailer line of the request has come. What the gateway says itself, or takes out, is not to come in
@@ -224,7 +236,7 @@ fn note_way<S: Stream>(relay: &Relay, site: &Site, busy: &mut Busy, turn: &Turn<
 /// Whatever it was at, it is over: what was lent to it goes back.
 pub(in crate::reactor) fn let_go<S: Stream>(mut relay: Box<Relay>, turn: &mut Turn<'_, S>) {
     if let Some(epoch) = relay.epoch.take()
-        && let Some(site) = epoch.gateway(relay.site).site()
+        && let Some(site) = epoch.gateway(relay.entrance).site()
     {
         end_try(&mut relay, site, Outcome::Abandoned, turn);
         if relay.stage == Stage::Choosing {
@@ -260,26 +272,30 @@ fn count_out<S: Stream>(relay: &mut Relay, site: &Site, outcome: Outcome, turn: 
     if let Some(change) = change {
         tell_change(&cluster.members[relay.member].endpoint, change, turn);
     }
+    tell_news(turn);
+    turn.lines.wake_waiting(&cluster.spec.name);
+}
+
+/// Tells what else became of servers: that a breaker lets some through, that an ejection is over.
+fn tell_news<S: Stream>(turn: &mut Turn<'_, S>) {
     while let Some((endpoint, change)) = turn.lines.chooser.news() {
         tell_change(&endpoint, change, turn);
     }
-    turn.lines.wake_waiting(&cluster.spec.name);
 }
 
 /// What became of a server: whoever is on duty wants to know, and why.
 #[cold]
-fn tell_change<S: Stream>(endpoint: &Endpoint, change: Change, turn: &Turn<'_, S>) {
-    let (label, server) = (change.label(), &endpoint.label);
-    let at = CHANGES.iter().position(|known| *known == label);
-    at.into_iter().for_each(|at| endpoint.tallies.of(turn.lines.reactor).changes[at].add(1));
-    let name = &endpoint.upstream;
-    match change.reason() {
-        Some(reason) => {
-            let why = reason.label();
-            turn.log.event(Level::Warn, "upstream", format_args!("{name} {server}: {label}, {why}"));
-        }
-        None => turn.log.event(Level::Info, "upstream", format_args!("{name} {server}: {label}")),
-    }
+fn tell_change<S: Stream>(server: &Endpoint, change: Change, turn: &Turn<'_, S>) {
+    let label = change.label();
+    server.tallies.of(turn.lines.reactor).note_change(label);
+    // Of a class of its own: a storm of bad answers is not to keep it out of the log.
+    let level = match change {
+        Change::BreakerOpened(_) | Change::Ejected(..) | Change::FellIll => Level::Warn,
+        _ => Level::Info,
+    };
+    let (name, server) = (&server.upstream, &server.label);
+    let why = change.reason().map(|reason| format!(": {}", reason.label())).unwrap_or_default();
+    turn.log.event(level, label, format_args!("{server} of {name}{why}"));
 }
 
 /// Milliseconds that only ever go up.

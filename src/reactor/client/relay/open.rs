@@ -30,7 +30,7 @@ impl<S: Stream> Client<S> {
         turn: &mut Turn<'_, S>,
     ) {
         let epoch = Arc::clone(turn.epoch);
-        let Some(site) = epoch.gateway(self.site).site() else { return };
+        let Some(site) = epoch.gateway(self.entrance).site() else { return };
         let Some(proxy) = site.routes()[route].pass() else { return };
         busy.write_due_line(turn);
         let arrived = self.arrival_us(busy, turn);
@@ -53,7 +53,7 @@ impl<S: Stream> Client<S> {
         let request = Request::new(turn.index, busy.input.unread());
         let asks_upgrade = proxy.upgrades && ask::wants_switch(&request);
         relay.open(request.method(), asks_upgrade);
-        relay.site = self.site;
+        relay.entrance = self.entrance;
         relay.route = route;
         relay.cluster = proxy.upstream;
         relay.room = site.routes()[route].body_bytes_max().unwrap_or(u64::MAX);

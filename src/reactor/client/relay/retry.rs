@@ -109,6 +109,7 @@ impl<S: Stream> Client<S> {
         if fallback.is_some() {
             note_fallback(trouble, relay, site, turn);
             response.fields.push("X-Fallback-Cause", trouble.label());
+            relay.cause = Some(trouble);
         }
         relay.stage = Stage::Over;
         busy.pending.trouble = Some(trouble);
