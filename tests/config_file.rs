@@ -142,6 +142,35 @@ fn a_request_is_explained() {
 }
 
 #[test]
+fn routes_leave_of_the_endpoints_those_of_health() {
+    let folder = Folder::new("endpoints").with("site.toml", SITE);
+    let (_, out, _) = folder.run(&["--config", "site.toml", "--check"]);
+    assert!(out.contains("\nendpoints = health\n"), "{out}");
+    let (_, out, _) = folder.run(&["--config", "site.toml", "--check", "--endpoints", "all"]);
+    assert!(out.contains("\nendpoints = all\n"), "{out}");
+}
+
+#[test]
+fn who_names_the_file_alone_is_told_the_flag() {
+    let folder = Folder::new("alone").with("site.toml", SITE);
+    let (code, _, err) = folder.run(&["site.toml"]);
+    assert_eq!(code, 2);
+    assert_eq!(err, "myriapod: error: site.toml: is a file; to be told by it write --config site.toml\n");
+    let (_, _, err) = folder.run(&["other.toml"]);
+    assert_eq!(
+        err,
+        "myriapod: error: other.toml: no such directory; for a configuration write --config other.toml\n"
+    );
+}
+
+#[test]
+fn a_key_of_upstreams_in_a_route_is_sent_there() {
+    let text = format!("{SITE}retries = 1\n");
+    let (_, _, err) = Folder::new("there").with("site.toml", &text).run(&["--config", "site.toml"]);
+    assert!(err.contains("site.toml:7:1: no such key here; this is a matter of servers"), "{err}");
+}
+
+#[test]
 fn a_file_that_is_not_there_is_one_line() {
     let (code, _, err) = Folder::new("missing").run(&["--config", "site.toml"]);
     assert_eq!(code, 2);
@@ -158,6 +187,35 @@ fn the_example_is_sound_and_says_what_it_shows() {
         folder.run(&["explain", "--config", example, "GET", "http://api.example.com/users/7"]);
     assert_eq!(code, 0);
     assert!(out.contains("\nroute      users  ") && out.contains("\npath       /v2/users/7  "), "{out}");
+}
+
+/// Each stands alone, so that it can be tried.
+#[test]
+fn every_site_that_the_manual_shows_is_sound() {
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("the manual");
+    let shown = readme.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let folder = Folder::new("shown").with("secret", &"0123456789abcdef".repeat(2));
+    let mut count = 0;
+    for text in shown.filter(|text| text.contains("[[route]]")) {
+        fs::write(folder.0.join("site.toml"), text).expect("a file");
+        let (code, out, err) = folder.run(&["--config", "site.toml", "--check"]);
+        assert_eq!((code, err.as_str()), (0, ""), "{text}\n{out}");
+        count += 1;
+    }
+    assert!(count >= 7, "only {count} are found");
+}
+
+/// The page that the manual shows for its first site.
+#[test]
+fn the_manual_explains_a_request_as_the_binary_does() {
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("the manual");
+    let site = readme.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a site");
+    let words = "explain --config site.toml GET http://localhost/api/users";
+    let shown = readme.split(&format!("$ myriapod {words}\n")).nth(1).expect("a page");
+    let folder = Folder::new("explains").with("site.toml", site);
+    let (code, out, err) = folder.run(&words.split(' ').collect::<Vec<_>>());
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert_eq!(Some(out.as_str()), shown.split("```").next());
 }
 
 #[test]

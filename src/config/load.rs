@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use super::file::{self, Source, address, upstream};
 use super::raw::{Raw, Written};
 use super::site::{Action, HostRule, PathPattern, PathRule, Proxy, Route, ServerSpec, Site};
-use super::{Config, ConfigError};
+use super::{Config, ConfigError, Fixed};
 
 /// Files of a thousand routes have a tenth of a mebibyte.
 const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -48,6 +48,10 @@ pub fn load(written: &Raw) -> Result<Loaded, Vec<ConfigError>> {
     match raw.clone().resolve_with(&source) {
         Ok(mut config) if mistakes.is_empty() => {
             config.site = file.site;
+            // Whoever has routes does not want a benchmark and the metrics beside them.
+            if raw.endpoints.is_none() && !config.site.routes.is_empty() {
+                config.fixed.endpoints = Fixed::endpoints_default(true);
+            }
             let file_name = written.config.as_ref().map(|_| String::from(source.name()));
             Ok(Loaded { config, warnings: file.warnings, raw, file: file_name, lines: file.lines })
         }

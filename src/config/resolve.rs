@@ -68,9 +68,10 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 impl Fixed {
-    /// Which endpoints there are when nothing was said: a directory's owner has a `/` of their own.
-    pub fn endpoints_default(has_root: bool) -> Endpoints {
-        match has_root {
+    /// Which endpoints there are when nothing was said: who has a directory or
+    /// routes has a `/` of their own.
+    pub fn endpoints_default(has_content: bool) -> Endpoints {
+        match has_content {
             true => Endpoints::Health,
             false => Endpoints::All,
         }
@@ -384,6 +385,9 @@ pub(super) fn directory(text: &OsStr) -> Result<PathBuf, String> {
     let path = PathBuf::from(text);
     let is_dir = fs::metadata(&path).map_err(|error| unreachable(&path, &error))?.is_dir();
     if !is_dir {
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            return Err(format!("is a file; to be told by it write --config {}", path.display()));
+        }
         let parent = path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
         return Err(format!("is a file; name the directory it is in: {}", parent.display()));
     }
@@ -396,6 +400,9 @@ fn unreachable(path: &Path, error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound if values::listen(&text).is_ok() => {
             format!("no such directory; to listen there write --listen {text}")
+        }
+        io::ErrorKind::NotFound if text.ends_with(".toml") => {
+            format!("no such directory; for a configuration write --config {text}")
         }
         io::ErrorKind::NotFound => String::from("no such directory; name one that exists"),
         io::ErrorKind::PermissionDenied => String::from(
@@ -661,7 +668,7 @@ mod tests {
 
     #[test]
     fn a_root_that_cannot_be_served_is_explained() {
-        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
         let told = only_mistake(Raw { root: flag(file), ..Raw::default() });
         assert!(told.contains("is a file; name the directory it is in"), "{told}");
         let told = only_mistake(Raw { dir: Some(Written::argument("127.0.0.1:9")), ..Raw::default() });

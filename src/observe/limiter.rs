@@ -75,6 +75,8 @@ fn at_once(name: &str) -> u64 {
     match name {
         // Each of them says which handler it was and which request.
         "panic" | "stuck" => 16,
+        // And these which server.
+        "breaker_opened" | "ejected" | "health" => 16,
         _ => 1,
     }
 }

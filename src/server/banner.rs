@@ -5,6 +5,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use crate::config::site::Route;
 use crate::config::units::{duration_text, grouped, size_about};
 use crate::config::{Config, Endpoints, Listen, Pin, cpus_text};
 
@@ -143,7 +144,9 @@ impl Banner<'_> {
         let servers: usize = site.upstreams.iter().map(|upstream| upstream.servers.len()).sum();
         let lines = grouped(u64::from(self.budget.lines_max));
         let text = || {
-            format!("{servers} in {} upstreams, at most {lines} connections to them", site.upstreams.len())
+            let upstreams = site.upstreams.len();
+            let plural = if upstreams == 1 { "" } else { "s" };
+            format!("{servers} in {upstreams} upstream{plural}, at most {lines} connections to them")
         };
         (servers > 0).then(text)
     }
@@ -171,11 +174,29 @@ impl Banner<'_> {
         let routes = self.routes();
         let parts = [built_in, demo, &routes].into_iter().filter(|part| !part.is_empty());
         let endpoints = parts.collect::<Vec<_>>().join(" ");
+        let site = &self.config.site.routes;
+        let takes_all = site.iter().any(Route::takes_everything);
         match &fixed.root {
+            _ if takes_all => self.site(),
+            Some(root) if !site.is_empty() => {
+                format!("{}; else {} at /, and {endpoints}", self.site(), root.display())
+            }
+            None if !site.is_empty() => format!("{}; else {endpoints}", self.site()),
             Some(root) => format!("{} at /, and {endpoints}", root.display()),
             None if fixed.endpoints == Endpoints::All => format!("/ {endpoints}"),
             None => endpoints,
         }
+    }
+
+    /// The routes of the file.
+    fn site(&self) -> String {
+        let routes = &self.config.site.routes;
+        let named = routes.iter().take(ROUTES_MAX).map(|route| route.name.as_str()).collect::<Vec<_>>();
+        let more = match routes.len() - named.len() {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        format!("{}{more}", named.join(", "))
     }
 
     fn routes(&self) -> String {
@@ -191,6 +212,7 @@ impl Banner<'_> {
         let fixed = &self.config.fixed;
         let path = match fixed.endpoints {
             _ if fixed.root.is_some() => "",
+            _ if self.config.site.routes.iter().any(Route::takes_everything) => "",
             Endpoints::All => "plaintext",
             Endpoints::Health => "healthz",
             Endpoints::None => return None,
@@ -236,6 +258,7 @@ mod tests {
     use super::super::budget::staff_asked;
     use super::super::host::Host;
     use super::*;
+    use crate::config::site::{Action, PathPattern};
 
     const HOST: Host = Host {
         descriptors_soft: 20_000,
@@ -335,6 +358,31 @@ myriapod 1.2.3 · ready in 3 ms
         config.fixed.endpoints = Endpoints::Health;
         config.fixed.root = Some("/srv".into());
         assert!(told(&config, 1).contains("/srv at /, and /healthz /readyz /1\n"), "{}", told(&config, 1));
+    }
+
+    #[test]
+    fn a_site_is_told_by_its_routes() {
+        let route = |name: &str, path| Route {
+            name: name.into(),
+            hosts: Vec::new(),
+            path,
+            methods: None,
+            fields: Vec::new(),
+            action: Action::Files { root: "/srv".into(), strip: String::new() },
+            steps: Vec::new(),
+            body_bytes_max: None,
+            line: 0,
+        };
+        let mut config = Config::default();
+        config.fixed.endpoints = Endpoints::Health;
+        config.site.routes = vec![route("/api/*", PathPattern::Prefix("/api".into()))];
+        let told = text(&config, None, &[]);
+        assert!(told.contains("  serving      /api/*; else /healthz /readyz\n"), "{told}");
+        assert!(told.contains("  try          curl http://127.0.0.1:8080/healthz\n"), "{told}");
+        config.site.routes.push(route("all", PathPattern::Prefix("/".into())));
+        let told = text(&config, None, &[]);
+        assert!(told.contains("  serving      /api/*, all\n"), "nothing is left for others: {told}");
+        assert!(told.contains("  try          curl http://127.0.0.1:8080/\n"), "{told}");
     }
 
     #[test]

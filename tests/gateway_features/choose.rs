@@ -131,6 +131,14 @@ fn a_fallback_answers_for_a_dead_upstream_and_says_why() {
 }
 
 #[test]
+fn when_all_have_failed_nobody_waits_for_another() {
+    let servers = format!("servers = [\"http://{}\", \"http://{}\"]", nobody(), nobody());
+    let gateway = Gateway::start(&format!("[upstream.pool]\n{servers}\nretry-backoff = \"1m\"\n{TO_POOL}"));
+    assert_eq!(get(&gateway, "/", "").status, 502, "after both were asked, and not a minute later");
+    comes_to(&gateway, "myriapod_upstream_retries_total{upstream=\"pool\"}", 1.0);
+}
+
+#[test]
 fn a_breaker_opens_lets_one_through_and_closes_and_each_is_told() {
     let (fake, is_ill) = moody();
     let more = "retries = 0\neject = false\nbreaker = { failures = 3, open = \"100ms\" }";

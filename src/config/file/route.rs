@@ -55,7 +55,7 @@ pub(super) fn read(
         ACTIONS.iter().for_each(|name| section.could_have(name));
     }
     let line = reader.line(section.span.clone());
-    section.end(reader, super::settings::elsewhere);
+    section.end(reader, elsewhere);
     let name = given.unwrap_or_else(|| usual_name(&hosts, &path, methods));
     action.flatten().map(|action| Route {
         name,
@@ -68,6 +68,14 @@ pub(super) fn read(
         body_bytes_max,
         line,
     })
+}
+
+/// What to say of a key that means something elsewhere.
+fn elsewhere(name: &str) -> Option<String> {
+    // Where it is both, as `idle-timeout` is, the server's is not meant by who writes it here.
+    let of_upstream = upstream::KEYS.contains(&name);
+    let told = || String::from("this is a matter of servers: write it in their [upstream.NAME]");
+    if of_upstream { Some(told()) } else { super::settings::elsewhere(name) }
 }
 
 /// `GET api.example.com/users/{id}`: it stays the same when routes are moved.

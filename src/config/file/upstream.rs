@@ -16,6 +16,31 @@ const WEIGHT_MAX: u32 = 10_000;
 const RETRIES_MAX: u32 = 10;
 const CONNECTIONS_MAX: u32 = 1_000_000;
 
+/// What stands here and in no other table.
+pub(super) const KEYS: [&str; 21] = [
+    "balance",
+    "breaker",
+    "connect-timeout",
+    "eject",
+    "fallback",
+    "first-byte-timeout",
+    "hash-by",
+    "health",
+    "idle-timeout",
+    "keep-alive",
+    "keep-alive-timeout",
+    "max-connections",
+    "queue-timeout",
+    "request-timeout",
+    "resolve-interval",
+    "retries",
+    "retry-backoff",
+    "retry-budget",
+    "servers",
+    "total-timeout",
+    "tunnel-timeout",
+];
+
 /// What is written nowhere: one upstream of one server, as `proxy = "http://..."` makes.
 pub(in crate::config) fn usual(name: &str, servers: Vec<ServerSpec>) -> Upstream {
     Upstream {

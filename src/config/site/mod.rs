@@ -71,6 +71,15 @@ pub struct Route {
     pub line: u32,
 }
 
+impl Route {
+    /// Whether no request passes it by.
+    #[must_use]
+    pub fn takes_everything(&self) -> bool {
+        let is_any = self.hosts.is_empty() && self.methods.is_none() && self.fields.is_empty();
+        is_any && self.path == PathPattern::Prefix(String::from("/"))
+    }
+}
+
 /// A host, in lower case, without a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HostPattern {

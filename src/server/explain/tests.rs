@@ -111,7 +111,7 @@ fn what_no_route_takes_is_told_with_what_comes_then() {
     let site = Site::new("none");
     let page = site.asked("GET", "/app/x", &[]).unwrap();
     assert!(page.contains("route      none takes it\n"), "{page}");
-    assert!(page.contains("then       the built-in endpoints: all\nelse       404 Not Found\n"), "{page}");
+    assert!(page.contains("then       the built-in endpoints: health\nelse       404 Not Found\n"), "{page}");
     let page = site.asked("POST", "http://api.example.com/users/7", &[]).unwrap();
     assert!(page.contains("refused    405 Method Not Allowed") && page.contains("allowed    GET"), "{page}");
 }

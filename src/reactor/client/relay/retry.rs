@@ -4,7 +4,7 @@ use super::super::busy::Busy;
 use super::super::deferred::Stand;
 use super::{Client, end_try, note_way, now_ms};
 use crate::gateway::site::{Fallback, Site};
-use crate::gateway::upstream::{FailureKind, Outcome};
+use crate::gateway::upstream::{FailureKind, Member, Outcome};
 use crate::http::{Response, Status};
 use crate::reactor::relay::{Relay, Stage, Trouble};
 use crate::reactor::stream::Stream;
@@ -53,7 +53,9 @@ impl<S: Stream> Client<S> {
         }
         relay.tried.extend(server.filter(|_| !is_stale).map(|server| server.id));
         let retries = &cluster.spec.retries;
-        let may_again = may_again && relay.tries < retries.count_max;
+        // Each server is asked once: who waits for another where there is none only comes too late.
+        let is_other = |member: &Member| member.weight > 0 && !relay.tried.contains(&member.endpoint.id);
+        let may_again = may_again && relay.tries < retries.count_max && cluster.members.iter().any(is_other);
         let is_in_budget = may_again && turn.lines.chooser.may_retry(cluster, now_ms(turn));
         if !is_in_budget {
             tally.retries_refused.add(u64::from(may_again));
