@@ -95,7 +95,7 @@ pub struct Timeouts {
     pub first_byte_ms_max: u32,
     /// Between two pieces of an answer, or of a request that the server does not take.
     pub idle_ms_max: u32,
-    /// From the head of the request to the head of the answer, all tries together.
+    /// From the end of the request to the head of the answer, all tries together.
     pub request_ms_max: u32,
     /// From the head of the request to the last byte of the answer; `None`: no limit.
     pub total_ms_max: Option<u32>,

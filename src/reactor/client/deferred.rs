@@ -131,6 +131,8 @@ impl<S: Stream> Client<S> {
     pub(super) fn body_is_whole(&mut self, busy: &mut Busy, turn: &mut Turn<'_, S>) {
         if let Some(relay) = &mut busy.pending.relay {
             relay.upload.finish();
+            // Until here it was the client's time, who has deadlines of its own.
+            relay.dues.head = Some(turn.clock.after_ms(relay.head_ms_max));
         } else if let Some(pipe) = &busy.pending.pipe {
             pipe.close(true);
         } else if let Some(job) = busy.pending.job.take() {

@@ -78,6 +78,8 @@ pub(super) struct Relay {
     pub is_server_failure: bool,
     /// Bytes of body that may still come.
     pub room: u64,
+    /// How long the head of the answer may take from the end of the request, in milliseconds.
+    pub head_ms_max: u32,
     pub dues: Dues,
     pub phases: Phases,
 }
@@ -87,7 +89,7 @@ pub(super) struct Relay {
 pub(super) struct Dues {
     /// What this try waits for.
     pub step: Option<Tick>,
-    /// The head of the answer.
+    /// The head of the answer, once the request is whole.
     pub head: Option<Tick>,
     /// The whole answer.
     pub total: Option<Tick>,
@@ -218,6 +220,7 @@ impl Default for Relay {
             has_body: false,
             is_server_failure: false,
             room: 0,
+            head_ms_max: 0,
             dues: Dues::default(),
             phases: Phases::default(),
         }

@@ -33,7 +33,7 @@ use site::Plan;
 use town::Town;
 
 /// Seeds in one plain run.
-const SEEDS: u64 = 128;
+const SEEDS: u64 = 256;
 /// Turns after which a scene must have come to its end.
 const STEPS_MAX: u32 = 40_000;
 
@@ -61,14 +61,15 @@ impl Scene {
         let plan = Plan::new(&mut dice, is_good);
         let book = Rc::new(RefCell::new(Book { tries_max: plan.tries_max, ..Book::default() }));
         let drain_at = dice.one_in(4).then(|| dice.below(300) as u32);
-        let leave = Leave { to_fail: !is_good, to_end: drain_at.is_some() };
+        let lines_max = if is_good { 64 } else { *dice.pick(&[2, 64]) };
+        let to_wait = lines_max == 2 || plan.spec.upstreams[0].connections_max.is_some();
+        let leave = Leave { to_fail: !is_good, to_end: drain_at.is_some(), to_wait };
         let guests = 1 + dice.below(10);
         let lobby = (0..guests).map(|_| Guest::new(&mut dice, leave, &book)).collect();
         let mut directory = Directory::new();
         let limits = limits(&mut dice, u32::MAX);
         let buffer_bytes = *dice.pick(&[1024, 4096, 16 * 1024]);
         let means = means(plan.gateway(&mut directory), limits, 64, 64, buffer_bytes);
-        let lines_max = if is_good { 64 } else { *dice.pick(&[2, 64]) };
         let means = Means { upstream: UpstreamMeans { lines_max, seed, reactors: 1, reactor: 0 }, ..means };
         let board = Rc::new(RefCell::new(Switchboard::default()));
         let mut lay_dice = dice.fork();
@@ -185,6 +186,7 @@ impl Scene {
         if !self.is_good && self.dice.one_in(50) {
             let code = *self.dice.pick(&[libc::EADDRNOTAVAIL, libc::EMFILE, libc::ENETUNREACH]);
             self.board.borrow_mut().refusals.push_back(code);
+            self.book.borrow_mut().has_erred = true;
         }
         self.floor.serve(&self.poll);
         self.floor.expire(&self.poll);

@@ -237,7 +237,7 @@ fn is_quiet<S: Stream>(relay: &mut Relay, turn: &mut Turn<'_, S>) -> bool {
     !line.readiness.is_ending() && !line.readiness.is_broken()
 }
 
-fn latency_us(relay: &Relay, now_ns: u64) -> u32 {
+pub(super) fn latency_us(relay: &Relay, now_ns: u64) -> u32 {
     let from = relay.phases.chosen_ns;
     let until = if relay.phases.first_byte_ns > 0 { relay.phases.first_byte_ns } else { now_ns };
     u32::try_from(until.saturating_sub(from) / 1_000).unwrap_or(u32::MAX)

@@ -86,7 +86,10 @@ impl<S: Stream> Client<S> {
 
     fn set_dues(&self, relay: &mut Relay, site: &Site, turn: &Turn<'_, S>) {
         let timeouts = &site.clusters()[relay.cluster].spec.timeouts;
-        relay.dues.head = Some(turn.clock.after_ms(timeouts.request_ms_max));
+        relay.head_ms_max = timeouts.request_ms_max;
+        if turn.index.framing == Framing::None {
+            relay.dues.head = Some(turn.clock.after_ms(timeouts.request_ms_max));
+        }
         relay.dues.total = timeouts.total_ms_max.map(|ms| turn.clock.after_ms(ms));
         relay.dues.ask = relay.awaits_continue.then(|| turn.clock.after_ms(CONTINUE_MS_MAX));
     }

@@ -4,6 +4,7 @@ use super::super::Life;
 use super::super::busy::{Busy, Share};
 use super::super::deferred::Stand;
 use super::super::transfer::Filled;
+use super::answer::latency_us;
 use super::{Client, count_out, end_try, note_way};
 use crate::gateway::site::Site;
 use crate::gateway::upstream::Outcome;
@@ -42,6 +43,7 @@ impl<S: Stream> Client<S> {
         relay.upload.forget();
         relay.stage = Stage::Tunnel;
         relay.dues.head = None;
+        relay.dues.total = None;
         // A tunnel has a deadline of its own.
         relay.dues.total = None;
         relay.dues.gone = None;
@@ -66,7 +68,7 @@ impl<S: Stream> Client<S> {
         };
         if relay.has_ended_upstream {
             // What it said last goes out, then the client hears the end too.
-            let outcome = Outcome::Success { latency_us: 0 };
+            let outcome = Outcome::Success { latency_us: latency_us(relay, turn.clock.now_ns()) };
             end_try(relay, site, outcome, turn);
             relay.stage = Stage::Over;
             note_way(relay, site, &mut busy.pending, turn);

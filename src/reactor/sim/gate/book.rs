@@ -39,6 +39,8 @@ pub(super) struct Book {
     pub raced: HashSet<usize>,
     /// What a server has to complain of.
     pub wrong: Option<String>,
+    /// Whether anything has gone wrong so far that is not the gate's fault.
+    pub has_erred: bool,
     /// What came about, and how often.
     pub events: BTreeMap<&'static str, u64>,
     /// How often a request may be written.

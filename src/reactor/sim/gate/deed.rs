@@ -75,6 +75,7 @@ impl Deed {
     pub(super) fn new(dice: &mut Dice, mood: Mood, heard: &Heard, line: usize, book: &mut Book) -> Deed {
         let errs = matches!(mood, Mood::Flaky(n) if dice.one_in(n));
         let may_doubt = matches!(mood, Mood::Flaky(_));
+        book.has_erred |= errs;
         if heard.asks_upgrade && !dice.one_in(4) {
             return Deed::switching(dice, heard, errs, line, book);
         }
@@ -90,6 +91,7 @@ impl Deed {
                     deed.then(dice, 20, Act::Fin);
                 } else if may_doubt && dice.one_in(6) {
                     // It has had enough of it, without a word.
+                    book.has_erred = true;
                     let act = if dice.one_in(4) { Act::Reset } else { Act::Fin };
                     deed.then(dice, 400, act);
                 }

@@ -46,7 +46,7 @@ impl Plan {
                 0 => Mood::Refuses,
                 1 => Mood::BlackHole,
                 2 | 3 => Mood::Good,
-                _ => Mood::Flaky(*dice.pick(&[2, 4, 10])),
+                _ => Mood::Flaky(*dice.pick(&[2, 3, 4, 10])),
             };
             main.servers.push(server(moods.len(), *dice.pick(&[1, 1, 5]), dice.one_in(5)));
             moods.push(mood);

@@ -74,6 +74,7 @@ impl Town {
 
     fn take(&mut self, call: Call, now_ms: u64) -> ServerLine {
         let mood = self.moods[usize::from(call.server)];
+        self.book.borrow_mut().has_erred |= mood == Mood::BlackHole;
         let late_ms = if self.dice.one_in(2) { 0 } else { self.dice.size(0, 100) as u64 };
         ServerLine {
             wire: call.wire,
@@ -97,7 +98,7 @@ impl ServerLine {
     fn act(&mut self, now_ms: u64, book: &mut Book) -> bool {
         self.listen(book);
         if let Some(at_ms) = self.stands_at_ms {
-            return self.stand(at_ms, now_ms);
+            return self.stand(at_ms, now_ms, book);
         }
         let mut wire = self.wire.borrow_mut();
         let mut could = wire.may_arrive();
@@ -158,13 +159,14 @@ impl ServerLine {
         }
     }
 
-    fn stand(&mut self, at_ms: u64, now_ms: u64) -> bool {
+    fn stand(&mut self, at_ms: u64, now_ms: u64, book: &mut Book) -> bool {
         if now_ms < at_ms {
             return false;
         }
         self.stands_at_ms = None;
         let refuses =
             self.mood == Mood::Refuses || matches!(self.mood, Mood::Flaky(n) if self.dice.one_in(2 * n));
+        book.has_erred |= refuses;
         let standing = if refuses { Standing::Failed(libc::ECONNREFUSED) } else { Standing::Open };
         self.wire.borrow_mut().settle(standing);
         true
@@ -205,6 +207,7 @@ impl ServerLine {
         if has_more || self.ear.requests.len() > self.begun {
             // The next request is on its way already, and what is said now would be its answer.
             book.raced.insert(self.number);
+            book.note("raced");
         }
         match act {
             Some((_, Act::Send(bytes))) => wire.transit.extend(bytes),
