@@ -133,6 +133,20 @@ fn a_line_tells_what_refused_a_request_or_why_nobody_answered() {
 }
 
 #[test]
+fn time_that_led_to_nothing_is_in_the_line_too() {
+    let fake =
+        Fake::start(|talk| while talk.request().is_some() && !talk.is_let_go_in(super::common::PATIENCE) {});
+    let more = "retries = 0\nfirst-byte-timeout = \"60ms\"";
+    let site = upstream("pool", &fake, more) + "[[route]]\npath = \"/*\"\nproxy = \"pool\"\n";
+    let logged = Logged::start(&site);
+    assert_eq!(get(&logged.gateway, "/silent", "").status, 504);
+    let line = &logged.lines("/silent", 1)[0];
+    assert!(number(line, "first_byte_us") >= 59_000 && number(line, "body_us") == 0, "{line}");
+    let within: u64 = PHASES[2..].iter().map(|phase| number(line, phase)).sum();
+    assert!(within + 5_000 >= number(line, "duration_us"), "{within} of {line}");
+}
+
+#[test]
 fn a_body_in_chunks_that_grows_too_large_is_told_of_as_one_with_a_length() {
     let fake = Fake::echoes();
     let route = "[[route]]\nname = \"small\"\npath = \"/*\"\nproxy = \"pool\"\nmax-body = \"3\"\n";

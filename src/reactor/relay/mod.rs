@@ -111,14 +111,23 @@ pub(super) struct Phases {
 }
 
 impl Phases {
-    /// How long what took, until now.
-    pub(super) fn tell(&self, began_ns: u64, now_ns: u64, told: &mut access_log::Phases) {
-        let us = |from: u64, until: u64| if until > 0 { until.saturating_sub(from) / 1_000 } else { 0 };
-        let stood_ns = self.connected_ns.max(self.chosen_ns);
-        told.queue_us = us(began_ns, self.chosen_ns);
-        told.connect_us = us(self.chosen_ns, self.connected_ns);
-        told.first_byte_us = us(stood_ns, self.first_byte_ns);
-        told.body_us = if self.first_byte_ns > 0 { us(self.first_byte_ns, now_ns) } else { 0 };
+    /// How long what took, until now. What was still waited for has the time until then. `is_reused`: the
+    /// connection stood before.
+    pub(super) fn tell(&self, is_reused: bool, began_ns: u64, now_ns: u64, told: &mut access_log::Phases) {
+        let happened = |at_ns: u64| if at_ns > 0 { at_ns } else { now_ns };
+        let us = |from_ns: u64, until_ns: u64| until_ns.saturating_sub(from_ns) / 1_000;
+        let chosen_ns = happened(self.chosen_ns);
+        // Of an earlier try it is older than the choice.
+        let stood_ns = match self.connected_ns >= self.chosen_ns {
+            true => happened(self.connected_ns),
+            false if is_reused => chosen_ns,
+            false => now_ns,
+        };
+        let first_byte_ns = happened(self.first_byte_ns);
+        told.queue_us = us(began_ns, chosen_ns);
+        told.connect_us = us(chosen_ns, stood_ns);
+        told.first_byte_us = us(stood_ns, first_byte_ns);
+        told.body_us = us(first_byte_ns, now_ns);
     }
 }
 

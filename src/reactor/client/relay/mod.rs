@@ -242,7 +242,7 @@ fn note_way<S: Stream>(relay: &Relay, site: &Site, pending: &mut Pending, turn: 
     way.trouble = trouble;
     way.fallback = relay.cause.map_or("", Trouble::label);
     if let Some(phases) = &mut way.phases {
-        relay.phases.tell(began_ns, turn.clock.precise_ns(), phases);
+        relay.phases.tell(relay.is_reused, began_ns, turn.clock.precise_ns(), phases);
     }
 }
 
