@@ -10,8 +10,8 @@ mod tests;
 
 use std::net::IpAddr;
 
-use crate::config::Loaded;
-use crate::config::site::{Action, Balance};
+use crate::config::site::{Action, Balance, PathPattern, Route};
+use crate::config::{Loaded, host_text};
 use crate::gateway::site::key;
 use crate::gateway::site::table::{Found, Table};
 use crate::gateway::upstream::{Ask, Chooser, Directory};
@@ -83,6 +83,9 @@ fn tell(page: &mut Page<'_>, loaded: &Loaded, request: Request<'_>, from: IpAddr
     let (number, params) = match found {
         Found::Nothing => {
             page.no_route();
+            let near = site.routes.iter().enumerate();
+            let near = near.filter_map(|(number, route)| Some((number, route, near_miss(route, request)?)));
+            near.take(NEAR_MAX).for_each(|(number, route, why)| page.near(number, route, &why));
             return Ok(());
         }
         Found::WrongMethod(methods) => {
@@ -103,6 +106,35 @@ fn tell(page: &mut Page<'_>, loaded: &Loaded, request: Request<'_>, from: IpAddr
         page.upstream(proxy.upstream, chosen(loaded, proxy.upstream, &exchange));
     }
     Ok(())
+}
+
+/// Routes that all but took a request.
+const NEAR_MAX: usize = 3;
+
+/// What alone kept a route from taking a request; `None`: there was more.
+fn near_miss(route: &Route, request: Request<'_>) -> Option<String> {
+    let takes = |route: Route| {
+        let table = Table::new(&[route]).ok()?;
+        let found = table.find(request.host(), request.path(), request.method(), |name| request.field(name));
+        matches!(found, Found::Route { .. }).then_some(())
+    };
+    let below = match &route.path {
+        PathPattern::Pattern(path) if !path.contains('{') => Some(path.trim_end_matches('/')),
+        _ => None,
+    };
+    if let Some(path) = below.filter(|path| !path.is_empty()) {
+        let route = Route { path: PathPattern::Prefix(path.to_owned()), ..route.clone() };
+        if takes(route).is_some() {
+            return Some(format!("is that path alone; with what is below it is {path}/*"));
+        }
+    }
+    if takes(Route { hosts: Vec::new(), ..route.clone() }).is_some() {
+        let hosts: Vec<String> = route.hosts.iter().map(host_text).collect();
+        return Some(format!("is for the host {}", hosts.join(", ")));
+    }
+    takes(Route { fields: Vec::new(), ..route.clone() })?;
+    let fields: Vec<&str> = route.fields.iter().map(|field| field.name.as_str()).collect();
+    Some(format!("wants other headers: {}", fields.join(", ")))
 }
 
 /// The server that the request's key leads to, where it is that which chooses.

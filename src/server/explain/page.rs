@@ -62,6 +62,11 @@ impl<'l> Page<'l> {
         self.row("else", "404 Not Found", "");
     }
 
+    /// A route that all but took it.
+    pub fn near(&mut self, number: usize, route: &Route, why: &str) {
+        self.row("near", &format!("{}, which {why}", route.name), &format!("route[{number}].path"));
+    }
+
     pub fn route(&mut self, number: usize, route: &Route, exchange: &Exchange<'_>) {
         let key = format!("route[{number}].path");
         self.row("route", &route.name, &key);

@@ -41,8 +41,12 @@ struct Site(PathBuf);
 
 impl Site {
     fn new(name: &str) -> Site {
+        Site::of(name, SITE)
+    }
+
+    fn of(name: &str, text: &str) -> Site {
         let path = std::env::temp_dir().join(format!("myriapod-explain-{name}-{}.toml", std::process::id()));
-        std::fs::write(&path, SITE).expect("a file");
+        std::fs::write(&path, text).expect("a file");
         Site(path)
     }
 
@@ -114,6 +118,28 @@ fn what_no_route_takes_is_told_with_what_comes_then() {
     assert!(page.contains("then       the built-in endpoints: health\nelse       404 Not Found\n"), "{page}");
     let page = site.asked("POST", "http://api.example.com/users/7", &[]).unwrap();
     assert!(page.contains("refused    405 Method Not Allowed") && page.contains("allowed    GET"), "{page}");
+}
+
+#[test]
+fn what_all_but_took_a_request_is_told() {
+    let site = Site::of(
+        "near",
+        "[[route]]\npath = \"/api\"\nrespond = \"a\"\n[[route]]\npath = \"/b\"\nhost = \"b.test\"\nrespond = \"b\"\n\
+         [[route]]\npath = \"/c\"\nheaders = { x-c = true }\nrespond = \"c\"\n",
+    );
+    for (path, told) in [
+        (
+            "/api/x",
+            "near       /api, which is that path alone; with what is below it is /api/*  (site.toml:2)",
+        ),
+        ("/b", "near       b.test/b, which is for the host b.test  (site.toml:5)"),
+        ("/c", "near       /c, which wants other headers: x-c  (site.toml:9)"),
+    ] {
+        let page = site.asked("GET", path, &[]).unwrap();
+        assert!(page.lines().any(|line| line == told), "{told}\n{page}");
+        assert_eq!(page.matches("\nnear ").count(), 1, "{page}");
+    }
+    assert!(!site.asked("GET", "/apix", &[]).unwrap().contains("near"));
 }
 
 #[test]
