@@ -13,6 +13,7 @@ use socket2::{Domain, Protocol, SockAddr, Type};
 use super::Dialer;
 use crate::base::slots::Key;
 use crate::gateway::upstream::Place;
+use crate::reactor::accept::spare_pacing;
 use crate::reactor::stream::Socket;
 use crate::reactor::token::Source;
 
@@ -41,6 +42,7 @@ fn tcp(address: SocketAddr) -> io::Result<socket2::Socket> {
     let socket = socket2::Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX))?;
+    spare_pacing(&socket, address);
     begin(socket.connect(&address.into()))?;
     Ok(socket)
 }

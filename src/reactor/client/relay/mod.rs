@@ -139,6 +139,8 @@ impl<S: Stream> Client<S> {
         let has_sent = self.send_upload(relay, site, turn);
         match self.hear(relay, site, busy, turn) {
             Ok(true) => Stand::Moved,
+            // All of it is out, and the server has not answered since.
+            Ok(false) if has_sent && relay.upload.is_out() => Stand::Waits,
             Ok(false) if has_sent => Stand::Moved,
             Ok(false) if !busy.machine.has_whole_request() && relay.upload.has_room() => {
                 // Both wait for the client, who has a deadline of its own: the server is not silent.
