@@ -232,6 +232,11 @@ fn metrics_of_many_routes_keep_the_grammar_in_both_formats() {
     let gateway = Gateway::start(&site);
     assert_eq!(get(&gateway, "/r7/x", "").text(), "hello");
     assert_eq!(get(&gateway, "/say%20%22hi%22/x", "").text(), "hi");
+    // An answer is counted when it is out.
+    comes_to(&gateway, "myriapod_route_duration_seconds_count", 2.0);
+    eventually("who probes has begun", || {
+        page(&gateway, "*/*").contains("\nmyriapod_upstream_probes_total{")
+    });
     let accepts = ["text/plain", "application/openmetrics-text; version=1.0.0"];
     for (accept, is_open) in accepts.into_iter().zip([false, true]) {
         let page = page(&gateway, accept);
