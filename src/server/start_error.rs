@@ -223,8 +223,8 @@ fn taken(f: &mut fmt::Formatter<'_>, path: &Path, is_socket: bool) -> fmt::Resul
 
 fn elsewhere(listen: &Listen) -> &'static str {
     match listen {
-        Listen::Tcp(_) => "choose another port with --listen",
-        Listen::Unix(_) => "choose another path with --listen unix:PATH",
+        Listen::Tcp(_) => "give --listen or --admin another port",
+        Listen::Unix(_) => "give --listen or --admin another path",
     }
 }
 

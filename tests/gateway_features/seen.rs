@@ -160,13 +160,11 @@ fn a_body_in_chunks_that_grows_too_large_is_told_of_as_one_with_a_length() {
 #[test]
 fn a_client_that_does_not_wait_and_a_server_that_breaks_off_are_told_of() {
     let fake = Fake::start(|talk| {
-        while let Some(seen) = talk.request() {
-            match seen.line().contains("/cut") {
-                true => talk.say("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe"),
-                false => talk.is_let_go_in(super::common::PATIENCE),
-            };
-            return;
-        }
+        let Some(seen) = talk.request() else { return };
+        match seen.line().contains("/cut") {
+            true => talk.say("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe"),
+            false => talk.is_let_go_in(super::common::PATIENCE),
+        };
     });
     let site = upstream("pool", &fake, "") + "[[route]]\nname = \"all\"\npath = \"/*\"\nproxy = \"pool\"\n";
     let logged = Logged::start(&site);
@@ -234,6 +232,11 @@ fn metrics_of_many_routes_keep_the_grammar_in_both_formats() {
     let gateway = Gateway::start(&site);
     assert_eq!(get(&gateway, "/r7/x", "").text(), "hello");
     assert_eq!(get(&gateway, "/say%20%22hi%22/x", "").text(), "hi");
+    // An answer is counted when it is out.
+    comes_to(&gateway, "myriapod_route_duration_seconds_count", 2.0);
+    eventually("who probes has begun", || {
+        page(&gateway, "*/*").contains("\nmyriapod_upstream_probes_total{")
+    });
     let accepts = ["text/plain", "application/openmetrics-text; version=1.0.0"];
     for (accept, is_open) in accepts.into_iter().zip([false, true]) {
         let page = page(&gateway, accept);

@@ -13,6 +13,9 @@ use super::{Cluster, Endpoint, Member, Place, balance};
 use crate::config::site::{Address, ServerSpec, Upstream};
 use crate::observe::site::{PerReactor, RouteSeries, ServerTally, UpstreamTally};
 
+/// What may refuse a route's requests, by name.
+type Refusers = Box<[Box<str>]>;
+
 /// See the module.
 #[derive(Default)]
 pub struct Directory {
@@ -22,7 +25,7 @@ pub struct Directory {
     endpoints: Register<(u32, Place, Box<str>), Endpoint>,
     /// What is counted of upstreams, by name, and of routes, by name and what may refuse their requests.
     upstreams: Register<String, PerReactor<UpstreamTally>>,
-    routes: Register<(Box<str>, Box<[Box<str>]>), RouteSeries>,
+    routes: Register<(Box<str>, Refusers), RouteSeries>,
     reactors: u32,
 }
 
