@@ -183,11 +183,11 @@ impl Pending {
         if let Some(epoch) = &self.epoch {
             count_route(epoch, &self.notes, status, took_ns, turn.lines.reactor);
         }
+        let Some(access) = &mut turn.access else { return };
         let sent = Sent { status, body_bytes: self.sent };
         if self.stage == Stage::Relaying {
-            return self.due_line.set(&mut self.note, sent, self.began_ns, turn.clock.precise_ns());
-        }
-        if let Some(access) = &mut turn.access {
+            self.due_line.set(&mut self.note, sent, self.began_ns, self.began_ns + took_ns);
+        } else {
             access.write_note(&self.note, sent, self.began_ns, turn.clock, turn.stamp);
         }
     }
