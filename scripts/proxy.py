@@ -139,7 +139,8 @@ def latency_rounds(names, directory, options, chance):
     results, rate = [], None
     for number in range(options.rounds):
         with contextlib.ExitStack() as stack:
-            upstream = stack.enter_context(proxies.upstream(directory, options.client_cpu))
+            # Beside the proxy: who shares a CPU with the load is late by the scheduler's slices, and looks slow.
+            upstream = stack.enter_context(proxies.upstream(directory, options.server_cpu))
             servers = [stack.enter_context(front(name, upstream, directory, options)) for name in names]
             rate = rate or round(SHARE * peak(servers[0], options))
             for server in servers:
@@ -187,7 +188,8 @@ def latency_text(names, results, rate, options):
         rows.append((name, *own, *(spread(over(name, place), 0) for place in (0, 1))))
     return "\n\n".join([
         f"Latency in µs at {rate} requests per second, {SHARE:.0%} of the peak of {names[0]}, {options.arrivals} arrivals, 64 "
-        f"connections, {options.rounds} rounds of {options.seconds} s; added is over direct in the same round (asked "
+        f"connections, {options.rounds} rounds of {options.seconds} s; here the upstream shares the proxy's CPU and the load has "
+        f"the other to itself; added is over direct in the same round (asked "
         f"of ours for p99: at most {BARS['latency_us']}).",
         measure.table(["asked", "p50", "p99", "added to p50", "added to p99"], rows),
     ])

@@ -20,8 +20,6 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rustix::process::setpriority_process;
-use rustix::thread::gettid;
 pub use source::Source;
 
 use crate::base::guarded::guarded;
@@ -36,6 +34,7 @@ use crate::observe::Shown;
 use crate::observe::log::{Level, Log};
 use crate::reactor::{ENTRANCE_MAIN, Generation, Inbox, Notice};
 use crate::server::keeper::{Duties, Keeper, Resolver, Sights, files_of, names_of, resolve_all};
+use crate::server::topology;
 
 /// How long a start or a reload waits for addresses: a name that is found later is used from then on.
 const NAMES_PATIENCE: Duration = Duration::from_secs(2);
@@ -43,8 +42,6 @@ const NAMES_PATIENCE: Duration = Duration::from_secs(2);
 const TAKEN_PATIENCE: Duration = Duration::from_secs(10);
 /// How often it is seen whether an old generation can go.
 const RETIRED_LOOK: Duration = Duration::from_secs(1);
-/// The niceness of the thread. Linux has one for each.
-const NICE: i32 = 5;
 /// How often a full inbox is tried.
 const FULL_PAUSE: Duration = Duration::from_millis(1);
 
@@ -206,6 +203,9 @@ pub(super) struct Office {
     pub log: Log,
 }
 
+/// What is said of a configuration that would take every route away.
+const NO_ROUTES: &str = "it has no routes any more, as a file that is being written; to serve none, restart";
+
 impl Office {
     /// Whether anything may ever change.
     pub(super) fn is_needed(&self) -> bool {
@@ -214,7 +214,7 @@ impl Office {
 
     fn run(mut self, desk: &Desk) {
         // Of the two it is the reactors that somebody waits for.
-        let _ = setpriority_process(Some(gettid()), NICE);
+        topology::give_way();
         let files = std::mem::take(&mut self.sights);
         self.attend(files);
         loop {
@@ -283,6 +283,10 @@ impl Office {
 
     /// Checks it all, then has it take effect. Tells what it came to.
     fn adopt(&mut self, mut config: Config) -> Result<String, Vec<String>> {
+        // Who saves in place empties the file first, and an empty file is sound.
+        if config.site.routes.is_empty() && !self.config.site.routes.is_empty() {
+            return Err(vec![String::from(NO_ROUTES)]);
+        }
         let restart = self.keep_fixed(&mut config);
         let book = self.legacy.look_up(&config, &self.resolver, &self.log);
         let site = self.legacy.site(&config, &book)?;

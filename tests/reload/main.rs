@@ -74,6 +74,16 @@ fn a_file_with_a_mistake_changes_nothing_and_says_so() {
 }
 
 #[test]
+fn a_file_that_was_emptied_to_be_written_anew_takes_no_route_away() {
+    let folder = Folder::new();
+    let server = serve(&folder, &says("first"), &[]);
+    reload(&server, &folder, "", "refused");
+    assert_eq!(Client::get(server.address(), "/say").text(), "first");
+    reload(&server, &folder, &says("second"), "ok");
+    assert_eq!(Client::get(server.address(), "/say").text(), "second");
+}
+
+#[test]
 fn what_needs_a_restart_is_named_and_stays() {
     let folder = Folder::new();
     let server = serve(&folder, &says("old"), &[]);

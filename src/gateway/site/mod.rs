@@ -258,12 +258,14 @@ impl Route {
 fn view_of(cluster: &Cluster, now_ms: u64) -> UpstreamView<'_> {
     let servers = cluster.members.iter().map(|member| {
         let vitals = member.endpoint.vitals();
+        let breaker = vitals.breaker();
         ServerView {
             label: &member.endpoint.label,
             tallies: &member.endpoint.tallies,
             is_available: vitals.is_available(now_ms),
-            breaker: vitals.breaker().state.label(),
-            reason: vitals.breaker().reason.map_or("", Reason::label),
+            breaker: breaker.state.label(),
+            reason: breaker.reason.map_or("", Reason::label),
+            breaker_ms: (breaker.since_ms > 0).then(|| now_ms.saturating_sub(breaker.since_ms)),
         }
     });
     UpstreamView { name: &cluster.spec.name, tallies: &cluster.tallies, servers: servers.collect() }

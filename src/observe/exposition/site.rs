@@ -39,6 +39,8 @@ pub struct ServerView<'a> {
     pub breaker: &'a str,
     /// Why that opened last; empty: it never did.
     pub reason: &'a str,
+    /// How long it has been in that state, in milliseconds; `None`: it always was.
+    pub breaker_ms: Option<u64>,
 }
 
 /// The labels that name a server.
@@ -59,6 +61,7 @@ impl Page<'_> {
             self.upstreams(&site.upstreams);
             self.servers(&site.upstreams);
             self.health(&site.upstreams);
+            self.breaker_times(&site.upstreams);
         }
     }
 
@@ -182,6 +185,18 @@ impl Page<'_> {
                 let labels = format_args!("{upstream},state=\"{state}\",reason=\"{reason}\"");
                 self.sample(BREAKER, "", labels, u8::from(state == server.breaker));
             }
+        }
+    }
+
+    fn breaker_times(&mut self, upstreams: &[UpstreamView<'_>]) {
+        const SINCE: &str = "myriapod_upstream_breaker_state_seconds";
+        self.family(
+            SINCE,
+            Kind::Gauge,
+            "How long a server's breaker has been in its state; 0: it always was.",
+        );
+        for (upstream, server) in each_server(upstreams) {
+            self.sample(SINCE, "", upstream, Seconds(server.breaker_ms.unwrap_or(0) * 1_000_000));
         }
     }
 
