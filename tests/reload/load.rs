@@ -203,7 +203,7 @@ fn a_hundred_reloads_under_load_cost_no_request() {
     }
     assert_eq!(server.metric("myriapod_config_generation"), RELOADS as f64 + 1.0);
     load.end();
-    reload(&server, &folder, "", "ok");
+    reload(&server, &folder, super::ELSEWHERE, "ok");
     eventually("lines to servers that went are closed", || {
         one.open.load(Ordering::SeqCst) + two.open.load(Ordering::SeqCst) == 0
     });

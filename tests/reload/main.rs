@@ -39,6 +39,9 @@ fn shows(root: &str) -> String {
     format!("[[route]]\npath = \"/files/*\"\nfiles = \"{root}\"\nstrip-prefix = \"/files\"\n")
 }
 
+/// A site that has nothing of what was there before.
+const ELSEWHERE: &str = "[[route]]\npath = \"/else\"\nrespond = { status = 200, body = \"here\" }\n";
+
 #[test]
 fn a_connection_that_is_open_gets_the_new_answer() {
     let folder = Folder::new();
@@ -49,7 +52,7 @@ fn a_connection_that_is_open_gets_the_new_answer() {
     clients.iter_mut().for_each(|client| assert_eq!(client.ask("/say").text(), "new"));
     assert_eq!(server.metric("myriapod_config_generation"), 1.0);
     assert!(server.metric("myriapod_config_success_seconds") > 1.6e9);
-    reload(&server, &folder, "", "ok");
+    reload(&server, &folder, ELSEWHERE, "ok");
     clients.iter_mut().for_each(|client| assert_eq!(client.ask("/say").status, 404));
     clients.iter_mut().for_each(|client| assert_eq!(client.ask("/healthz").status, 200));
 }
