@@ -46,8 +46,8 @@ pub(super) fn give_way() {
         runtime_ns: 100_000,
         ..Attributes::default()
     };
-    // SAFETY: `wish` has the layout of the first version of `sched_attr`, says its size, and lives through the
-    // call, which reads it; 0 is the calling thread.
+    // SAFETY: `wish` has the layout of the first version of `sched_attr`, says its size, and lives through
+    // the call, which reads it; 0 is the calling thread.
     let _ = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const wish, 0) };
 }
 
