@@ -70,7 +70,7 @@ pub struct Rate {
 /// let key = Secret::of(7).client(None);
 /// assert!(table.take(key, 0).is_passed && table.take(key, 0).is_passed);
 /// let refused = table.take(key, 0);
-/// assert!(!refused.is_passed && refused.wait_ns.div_ceil(1_000_000_000) == 1);
+/// assert!(!refused.is_passed && refused.wait_ns / 1_000_000_000 == 1);
 /// assert!(table.take(key, refused.wait_ns).is_passed);
 /// ```
 pub struct RateTable {
