@@ -283,13 +283,6 @@ impl<'a> Request<'a> {
         self.bytes.get(path.start()..end)
     }
 
-    /// The method as sent.
-    #[must_use]
-    pub fn method_bytes(&self) -> &'a [u8] {
-        let line = self.line();
-        &line[..memchr::memchr(b' ', line).unwrap_or(line.len())]
-    }
-
     /// The host and port the client addressed; empty when it named none.
     #[must_use]
     pub fn host(&self) -> &'a [u8] {

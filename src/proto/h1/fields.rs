@@ -4,6 +4,7 @@ use crate::config::Limits;
 use crate::http::{Framing, HeadIndex, KnownHost, Span, Version};
 use crate::proto::Violation;
 use crate::proto::h1::authority::is_authority;
+use crate::proto::h1::hop::Persistence;
 use crate::proto::h1::lexis::{decimal, is_token};
 
 /// What the field lines said about host, connection and body, before it is weighed together.
@@ -15,9 +16,7 @@ pub(super) struct Facts {
     length: Option<u64>,
     chunked: bool,
     coded: bool,
-    close: bool,
-    keep_alive: bool,
-    names_options: bool,
+    connection: Persistence,
     expects: Option<Expectation>,
 }
 
@@ -45,7 +44,7 @@ impl Facts {
                 Ok(())
             }
             10 if name.eq_ignore_ascii_case(b"connection") => {
-                self.note_connection(value);
+                self.connection.note(value);
                 Ok(())
             }
             14 if name.eq_ignore_ascii_case(b"content-length") => self.note_length(value),
@@ -69,18 +68,6 @@ impl Facts {
         }
         known.set(value);
         Ok(())
-    }
-
-    /// RFC 9112 section 9.3: `close` wins over `keep-alive`. Other options are for who passes the request on.
-    #[inline(never)]
-    fn note_connection(&mut self, value: &[u8]) {
-        for option in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
-            let (close, keep_alive) =
-                (option.eq_ignore_ascii_case(b"close"), option.eq_ignore_ascii_case(b"keep-alive"));
-            self.close |= close;
-            self.keep_alive |= keep_alive;
-            self.names_options |= !close && !keep_alive && !option.is_empty();
-        }
     }
 
     /// RFC 9110 section 10.1.1: one expectation is defined; whatever stands beside it is another.
@@ -152,8 +139,8 @@ impl Facts {
             Some(length) => Framing::Length(length),
         };
         // RFC 9112 section 9.3
-        index.persistent = !self.close && (is_http11 || self.keep_alive);
-        index.names_options = self.names_options;
+        index.persistent = self.connection.stays(is_http11);
+        index.names_options = self.connection.names_options;
         // RFC 9110 section 10.1.1: ignored in HTTP/1.0, and where no body follows.
         let expects = self.expects.filter(|_| is_http11);
         if expects == Some(Expectation::Other) {

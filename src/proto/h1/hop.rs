@@ -19,6 +19,34 @@ pub(super) fn folded(byte: u8) -> u8 {
     if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() }
 }
 
+/// What `Connection` says of the connection itself (RFC 9112 section 9.3).
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Persistence {
+    close: bool,
+    keep_alive: bool,
+    /// Whether it says more than that, for who passes the message on.
+    pub names_options: bool,
+}
+
+impl Persistence {
+    /// A value of `Connection`.
+    #[inline(never)]
+    pub(super) fn note(&mut self, value: &[u8]) {
+        for option in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+            let (close, keep_alive) =
+                (option.eq_ignore_ascii_case(b"close"), option.eq_ignore_ascii_case(b"keep-alive"));
+            self.close |= close;
+            self.keep_alive |= keep_alive;
+            self.names_options |= !close && !keep_alive && !option.is_empty();
+        }
+    }
+
+    /// Whether it stays: `close` wins over `keep-alive`, which only HTTP/1.0 needs.
+    pub(super) fn stays(self, is_http11: bool) -> bool {
+        !self.close && (is_http11 || self.keep_alive)
+    }
+}
+
 /// The fields that `Connection` names, so that they end here.
 #[derive(Default)]
 pub(super) struct Named<'a> {

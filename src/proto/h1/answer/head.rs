@@ -5,6 +5,7 @@
 use super::{AnswerLimits, Fault};
 use crate::http::{FIELDS_MAX, FieldSpan, HEAD_BYTES_MAX, Method, Status, Version};
 use crate::proto::h1::head::split_field_line;
+use crate::proto::h1::hop::Persistence;
 use crate::proto::h1::lexis::{Stop, byte_at, decimal, line_end, value_end};
 
 /// How the body of an answer is delimited (RFC 9112 section 6.3).
@@ -83,9 +84,7 @@ impl AnswerIndex {
 struct Facts {
     length: Option<u64>,
     chunked: bool,
-    close: bool,
-    keep_alive: bool,
-    names_options: bool,
+    connection: Persistence,
     upgrades: bool,
 }
 
@@ -227,7 +226,7 @@ impl Facts {
     fn note(&mut self, name: &[u8], value: &[u8]) -> Result<(), Fault> {
         match name.len() {
             7 if name.eq_ignore_ascii_case(b"upgrade") => self.upgrades = true,
-            10 if name.eq_ignore_ascii_case(b"connection") => self.note_connection(value),
+            10 if name.eq_ignore_ascii_case(b"connection") => self.connection.note(value),
             14 if name.eq_ignore_ascii_case(b"content-length") => {
                 // RFC 9112 section 6.3, 5: no more lenient than with requests, equal or not.
                 if self.length.is_some() {
@@ -245,17 +244,6 @@ impl Facts {
             _ => {}
         }
         Ok(())
-    }
-
-    /// RFC 9112 section 9.3: `close` wins over `keep-alive`.
-    fn note_connection(&mut self, value: &[u8]) {
-        for option in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
-            let (close, keep_alive) =
-                (option.eq_ignore_ascii_case(b"close"), option.eq_ignore_ascii_case(b"keep-alive"));
-            self.close |= close;
-            self.keep_alive |= keep_alive;
-            self.names_options |= !close && !keep_alive && !option.is_empty();
-        }
     }
 
     /// Weighs the fields together.
@@ -282,8 +270,8 @@ impl Facts {
             None => AnswerFraming::ToEnd,
         };
         index.said_length = self.length;
-        index.persistent = !self.close && (is_http11 || self.keep_alive);
-        index.names_options = self.names_options;
+        index.persistent = self.connection.stays(is_http11);
+        index.names_options = self.connection.names_options;
         // RFC 9110 section 8.6 and RFC 9112 section 6.1: neither may stand in a 1xx or 204.
         let forbids_framing = index.status.class() == 1 || index.status == Status::NO_CONTENT;
         let promises_body = self.chunked || self.length.is_some_and(|length| length > 0);

@@ -1,8 +1,7 @@
 //! What a server says, on its way to the client.
 
 use super::super::busy::Busy;
-use super::{Client, count_out, end_try, note_way};
-use crate::base::clock::Tick;
+use super::{Client, end_try, note_way};
 use crate::gateway::site::Site;
 use crate::gateway::upstream::{FailureKind, Outcome};
 use crate::http::{Body, Fields, Method, Response, Status};
@@ -192,11 +191,10 @@ impl<S: Stream> Client<S> {
         // Bytes behind an answer are nobody's, and a request that is not out would be found by the next one.
         let is_clean = relay.reader.may_stay() && relay.upload.is_out() && is_quiet(relay, turn);
         let spec = &site.clusters()[relay.cluster].spec;
-        match relay.line.take_if(|_| is_clean && spec.idle_max > 0 && !turn.draining) {
-            Some(line) => turn.lines.rest(line, spec.idle_max, expiry(turn, spec.idle_ms_max)),
-            None => end_try(relay, site, outcome, turn),
+        if let Some(line) = relay.line.take_if(|_| is_clean && spec.idle_max > 0 && !turn.draining) {
+            turn.lines.rest(line, spec.idle_max, turn.clock.after_ms(spec.idle_ms_max));
         }
-        count_out(relay, site, outcome, turn);
+        end_try(relay, site, outcome, turn);
         if !busy.machine.has_whole_request() {
             busy.machine.forgo_body(busy.pending.keep && !turn.draining);
         }
@@ -241,8 +239,4 @@ pub(super) fn latency_us(relay: &Relay, now_ns: u64) -> u32 {
     let from = relay.phases.chosen_ns;
     let until = if relay.phases.first_byte_ns > 0 { relay.phases.first_byte_ns } else { now_ns };
     u32::try_from(until.saturating_sub(from) / 1_000).unwrap_or(u32::MAX)
-}
-
-fn expiry<S: Stream>(turn: &Turn<'_, S>, ms: u32) -> Tick {
-    turn.clock.after_ms(ms)
 }

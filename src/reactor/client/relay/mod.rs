@@ -267,16 +267,12 @@ pub(in crate::reactor) fn let_go<S: Stream>(mut relay: Box<Relay>, turn: &mut Tu
     turn.lines.take_back_relay(relay);
 }
 
-/// The server is not asked any more, with that outcome; its line is not used again.
+/// The server is not asked any more: the chooser is told how it went, once, and a line that did not go to
+/// rest is not used again.
 fn end_try<S: Stream>(relay: &mut Relay, site: &Site, outcome: Outcome, turn: &mut Turn<'_, S>) {
     if let Some(line) = relay.line.take() {
         turn.lines.hang_up(line);
     }
-    count_out(relay, site, outcome, turn);
-}
-
-/// Tells the chooser how it went, once.
-fn count_out<S: Stream>(relay: &mut Relay, site: &Site, outcome: Outcome, turn: &mut Turn<'_, S>) {
     if !std::mem::take(&mut relay.is_counted) {
         return;
     }

@@ -113,7 +113,7 @@ fn write_head(relay: &mut Relay, proxy: &Proxy, asks_upgrade: bool, exchange: &E
     let edits = exchange.notes().upstream();
     let ask = Ask {
         request,
-        method: request.method_bytes(),
+        method: request.method_token(),
         target: &target(&proxy.path, exchange),
         host,
         framing,

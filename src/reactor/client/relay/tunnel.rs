@@ -5,7 +5,7 @@ use super::super::busy::{Busy, Share};
 use super::super::deferred::Stand;
 use super::super::transfer::Filled;
 use super::answer::latency_us;
-use super::{Client, count_out, end_try, note_way};
+use super::{Client, end_try, note_way};
 use crate::gateway::site::Site;
 use crate::gateway::upstream::Outcome;
 use crate::http::{Body, Fields, Response, Status};
@@ -157,7 +157,6 @@ impl<S: Stream> Client<S> {
     /// One of the two connections broke.
     fn collapse(&mut self, relay: &mut Relay, site: &Site, turn: &mut Turn<'_, S>) -> Stand {
         end_try(relay, site, Outcome::Abandoned, turn);
-        count_out(relay, site, Outcome::Abandoned, turn);
         relay.stage = Stage::Over;
         Stand::Broken
     }
